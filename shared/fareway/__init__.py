@@ -1,0 +1,1 @@
+"""Fareway: sends each prompt to the least model that will satisfy."""
