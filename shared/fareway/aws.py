@@ -1,0 +1,54 @@
+"""The AWS clients of a process: made on first use, kept for its life, closed at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import aioboto3  # type: ignore[import-untyped]
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_firehose import FirehoseClient
+    from types_aiobotocore_s3 import S3Client
+
+#: One try: each caller has a budget of its own and a fallback behind it.
+CONFIG = Config(
+    connect_timeout=1,
+    read_timeout=5,
+    retries={"max_attempts": 1, "mode": "standard"},
+    tcp_keepalive=True,
+    max_pool_connections=50,
+)
+
+
+class Aws:
+    """Clients by service name. Region, endpoint and credentials are the SDK's own business."""
+
+    def __init__(self) -> None:
+        self._session = aioboto3.Session()
+        self._open = AsyncExitStack()
+        self._clients: dict[str, Any] = {}
+        self._making = asyncio.Lock()
+
+    @overload
+    async def client(self, service: Literal["dynamodb"]) -> DynamoDBClient: ...
+    @overload
+    async def client(self, service: Literal["firehose"]) -> FirehoseClient: ...
+    @overload
+    async def client(self, service: Literal["s3"]) -> S3Client: ...
+    async def client(self, service: str) -> Any:
+        """The process's client for a service."""
+        if service not in self._clients:
+            async with self._making:
+                if service not in self._clients:
+                    manager = self._session.client(service, config=CONFIG)
+                    self._clients[service] = await self._open.enter_async_context(manager)
+        return self._clients[service]
+
+    async def close(self) -> None:
+        """Closes every client."""
+        self._clients.clear()
+        await self._open.aclose()

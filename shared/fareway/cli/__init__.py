@@ -1,0 +1,19 @@
+"""The command line: `fareway route|classify|serve|keys|report|replay-events`."""
+
+from __future__ import annotations
+
+import typer
+
+from fareway.cli import events, keys, report, score, serve
+
+app = typer.Typer(
+    help="Fareway: sends each prompt to the least model that will satisfy.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+app.command("classify")(score.classify)
+app.command("route")(score.route)
+app.command("serve")(serve.serve)
+app.command("report")(report.show)
+app.command("replay-events")(events.replay_events)
+app.add_typer(keys.app, name="keys", help="Create, list and revoke the endpoint's bearer keys.")

@@ -1,0 +1,201 @@
+"""`fareway classify` and `fareway route`: score one prompt, or a JSONL file of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fareway.classify import Classifier
+from fareway.cli.console import err, out, stop
+from fareway.decide import Bounds, Decision, Needs, decide
+from fareway.errors import BadRequest, ClassifierUnavailable, ConfigError
+from fareway.policy import Policy, load_policy
+from fareway.render import render, render_prompt
+from fareway.settings import Settings
+from fareway.verdict import Verdict
+from fareway.wire import parse_messages
+
+#: Rows scored at a time: enough to sort by length, little enough to keep memory flat.
+CHUNK = 2_048
+
+Jsonl = Annotated[
+    Path | None,
+    typer.Option(
+        "--jsonl",
+        exists=True,
+        dir_okay=False,
+        help='A file of lines: {"id", "text"} or {"id", "messages"}.',
+    ),
+]
+Out = Annotated[Path | None, typer.Option("--out", dir_okay=False, help="Where the rows go.")]
+Prompt = Annotated[str | None, typer.Argument(help="One prompt.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of the classifier.")]
+PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Another policy.toml.")]
+
+
+def classify(
+    prompt: Prompt = None,
+    jsonl: Jsonl = None,
+    out_file: Out = None,
+    threads: Threads = 1,
+    policy_file: PolicyFile = None,
+) -> None:
+    """Complexity and sensitivity of a prompt, or of each line of a JSONL file."""
+    classifier, policy = _load(threads, policy_file)
+
+    def row(messages: Sequence[Mapping[str, Any]], verdict: Verdict) -> dict[str, Any]:
+        return _scores(policy, verdict, _decision(policy, messages, verdict))
+
+    _run(prompt, jsonl, out_file, classifier, row)
+
+
+def route(
+    prompt: Prompt = None,
+    jsonl: Jsonl = None,
+    out_file: Out = None,
+    threads: Threads = 1,
+    policy_file: PolicyFile = None,
+) -> None:
+    """Where a prompt would go and why; no call is made and no key is needed."""
+    classifier, policy = _load(threads, policy_file)
+
+    def row(messages: Sequence[Mapping[str, Any]], verdict: Verdict) -> dict[str, Any]:
+        decision = _decision(policy, messages, verdict)
+        return _scores(policy, verdict, decision) | {
+            "lane": decision.lane,
+            "model": decision.candidates[0].model,
+            "reason": decision.reason,
+        }
+
+    if prompt is None:
+        _run(None, jsonl, out_file, classifier, row)
+    else:
+        verdict = classifier.score(render_prompt(prompt))
+        messages = [{"role": "user", "content": prompt}]
+        _explain(policy, verdict, _decision(policy, messages, verdict))
+
+
+def _load(threads: int, policy_file: Path | None) -> tuple[Classifier, Policy]:
+    try:
+        settings = Settings.from_env()
+        policy = load_policy(policy_file or settings.policy_file)
+        return Classifier.load(settings.classifier_dir, threads=threads), policy
+    except ConfigError as error:
+        stop("\n  ".join(["the configuration has faults:", *error.faults]))
+    except ClassifierUnavailable as error:
+        stop(error.message)
+
+
+def _decision(policy: Policy, messages: Sequence[Mapping[str, Any]], verdict: Verdict) -> Decision:
+    needs = Needs.of({"messages": messages}, None, 1)
+    return decide(policy, policy.aggregators, verdict, Bounds(), needs)
+
+
+def _scores(policy: Policy, verdict: Verdict, decision: Decision) -> dict[str, Any]:
+    p = {f"p{c}": round(p, 5) for c, p in enumerate(verdict.probabilities, start=1)}
+    return {
+        "complexity": policy.complexity(verdict.score),
+        **p,
+        "sensitivity": round(verdict.sensitivity, 5),
+        "tier": decision.tier,
+    }
+
+
+RowOf = Callable[[Sequence[Mapping[str, Any]], Verdict], dict[str, Any]]
+
+
+def _run(
+    prompt: str | None, jsonl: Path | None, out_file: Path | None, scorer: Classifier, row: RowOf
+) -> None:
+    if (prompt is None) == (jsonl is None):
+        stop("give one prompt in quotes, or --jsonl FILE")
+    if prompt is not None:
+        verdict = scorer.score(render_prompt(prompt))
+        out.print_json(data=row([{"role": "user", "content": prompt}], verdict))
+        return
+    assert jsonl is not None
+    faults = _score_file(jsonl, out_file, scorer, row)
+    if faults:
+        stop(f"{faults} lines could not be scored; their rows have an 'error'")
+
+
+def _score_file(jsonl: Path, out_file: Path | None, scorer: Classifier, row: RowOf) -> int:
+    """Writes a row for each line, in the file's order -> how many could not be scored."""
+    faults = 0
+    with ExitStack() as stack:
+        source = stack.enter_context(jsonl.open("rb"))
+        total = sum(1 for line in source if line.strip())
+        source.seek(0)
+        target = stack.enter_context(out_file.open("w", encoding="utf-8")) if out_file else None
+        columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        progress = stack.enter_context(Progress(*columns, console=err))
+        task = progress.add_task("scoring", total=total)
+        lines = _lines(source)
+        while chunk := list(islice(lines, CHUNK)):
+            asked = [messages for _, messages, _ in chunk if messages is not None]
+            verdicts = iter(scorer.score_many([render(messages) for messages in asked]))
+            for id_, messages, fault in chunk:
+                if messages is None:
+                    faults += 1
+                    result: dict[str, Any] = {"id": id_, "error": fault}
+                else:
+                    result = {"id": id_, **row(messages, next(verdicts))}
+                text = json.dumps(result)
+                print(text, file=target)
+            progress.advance(task, len(chunk))
+    return faults
+
+
+def _lines(source: BinaryIO) -> Iterator[tuple[Any, list[dict[str, Any]] | None, str]]:
+    """(id, messages, what is wrong) of each line that is not blank."""
+    for number, raw in enumerate(source, start=1):
+        if not raw.strip():
+            continue
+        id_: Any = None
+        try:
+            entry = json.loads(raw)
+            if not isinstance(entry, dict):
+                raise ValueError("it is not a JSON object")
+            id_ = entry.get("id")
+            if isinstance(entry.get("text"), str):
+                messages = [{"role": "user", "content": entry["text"]}]
+            elif "messages" in entry:
+                messages = parse_messages(entry["messages"])
+            else:
+                raise ValueError("it has neither a 'text' nor 'messages'")
+        except (ValueError, RecursionError, BadRequest) as error:
+            yield id_, None, f"line {number}: {error}"
+        else:
+            yield id_, messages, ""
+
+
+def _explain(policy: Policy, verdict: Verdict, decision: Decision) -> None:
+    """The decision for a person to read."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    shares = "  ".join(f"{c}: {p:.0%}" for c, p in enumerate(verdict.probabilities, start=1))
+    table.add_row(
+        "complexity", f"[bold]{decision.complexity}[/] of 5   (score {verdict.score:.2f}; {shares})"
+    )
+    table.add_row(
+        "sensitivity", f"{verdict.sensitivity:.2f}   (threshold {policy.sensitivity.threshold:g})"
+    )
+    table.add_row("tier", f"[bold]{decision.tier}[/]   ({decision.lane} lane)")
+    table.add_row("because", escape(decision.reason))
+    for position, candidate in enumerate(decision.candidates[:6]):
+        price = candidate.price
+        rates = f"{price.input:f} / {price.output:f} USD per Mtok" if price else "unpriced"
+        label = "candidates" if position == 0 else ""
+        table.add_row(
+            label, f"{position + 1}. {candidate.model} at {candidate.aggregator}   [dim]{rates}[/]"
+        )
+    table.add_row("versions", f"[dim]policy {policy.version}, classifier {verdict.classifier}[/]")
+    out.print(table, highlight=False)

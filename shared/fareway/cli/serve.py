@@ -1,0 +1,34 @@
+"""`fareway serve`: the same app as the Lambda's, under uvicorn."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from fareway.app import create_app
+from fareway.cli.console import err, stop
+from fareway.errors import ConfigError
+from fareway.keys import PREFIX
+from fareway.settings import Settings
+from fareway.wiring import build
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serves the endpoint; upstream keys are OPENROUTER_API_KEY and TOKENMIX_API_KEY."""
+    try:
+        settings = Settings.from_env()
+        if not settings.keys_table and not settings.api_key:
+            settings = replace(settings, api_key=PREFIX + secrets.token_urlsafe(24))
+            err.print(f"No key table and no FAREWAY_API_KEY: this run's key is {settings.api_key}")
+        app = create_app(build(settings))
+    except ConfigError as error:
+        stop("\n  ".join(["the configuration has faults:", *error.faults]))
+    err.print(f"base_url http://{host}:{port}/v1", highlight=False)
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_keep_alive=75)

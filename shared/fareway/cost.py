@@ -1,0 +1,89 @@
+"""The ledger's columns, stated once: one `CostEvent` for each request that was accepted.
+
+The Glue table in `template.yaml`, the SQL in `sql/` and the reports all use these names.
+No prompt, completion or secret: hashes, counts, scores and money.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, get_type_hints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostEvent:
+    """What one request was, where it went and what it cost.
+
+    Units: `*_usd` USD to the nano-dollar; `*_tokens` tokens; `*_ms` milliseconds.
+    A null cost means that the model has no known price; it is never written as 0.
+    """
+
+    decision_id: str
+    occurred_at: str  # ISO 8601, UTC
+    tenant_hash: str
+    key_id: str
+    session_hash: str | None
+    prompt_hash: str
+    p1: float | None
+    p2: float | None
+    p3: float | None
+    p4: float | None
+    p5: float | None
+    score: float | None  # expected complexity
+    complexity: int | None  # 1..5
+    sensitivity: float | None
+    tier: str | None  # null: passed through unrouted
+    lane: str  # standard | sensitive | direct
+    reason: str
+    cache_hit: str  # none | local | table
+    requested_model: str
+    served_model: str | None
+    aggregator: str | None
+    attempts: int
+    failovers: int
+    stream: bool
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    cache_write_tokens: int | None
+    completion_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: Decimal | None
+    cost_source: str | None  # provider | price_table | estimated
+    baseline_usd: Decimal | None  # the same tokens on the policy's baseline model
+    classifier_ms: float
+    cache_ms: float
+    upstream_ms: float
+    total_ms: float
+    status: int
+    policy_version: str
+    classifier_version: str
+    price_version: str
+
+    @property
+    def saving_usd(self) -> Decimal | None:
+        """What the baseline would have cost more; negative where Fareway cost more."""
+        if self.cost_usd is None or self.baseline_usd is None:
+            return None
+        return self.baseline_usd - self.cost_usd
+
+    def record(self) -> dict[str, Any]:
+        """The event as the ledger stores it: JSON types, money as a decimal string."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: str(v) if isinstance(v, Decimal) else v for k, v in values.items()}
+
+
+_GLUE = {str: "string", float: "double", int: "int", bool: "boolean", Decimal: "decimal(18,9)"}
+
+
+def _glue_type(hint: Any) -> str:
+    for python_type, glue_type in _GLUE.items():
+        if hint in (python_type, python_type | None):
+            return glue_type
+    raise TypeError(hint)
+
+
+#: Column -> Glue type, in the table's order.
+COLUMNS: dict[str, str] = {
+    name: _glue_type(hint) for name, hint in get_type_hints(CostEvent).items()
+}

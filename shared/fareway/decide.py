@@ -1,0 +1,306 @@
+"""Verdict + policy + what the request asks for -> Decision. Pure; no clock, no network.
+
+In order: the verdict's tier; the safety floor, which no pin lowers; the request's own bounds;
+then what each candidate can do and would cost. A tier with no fit candidate climbs; only a cost
+bound or a maximum tier ever sends a request lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, cast
+
+from fareway.errors import BadRequest, ModelNotFound
+from fareway.policy import TIERS, Capability, Policy, Tier
+from fareway.prices import Price, Usage
+from fareway.verdict import Verdict
+
+PREFIX = "fareway/"
+AUTO = "fareway/auto"
+ROUTED_MODELS = (AUTO, *(PREFIX + tier for tier in TIERS))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to get the answer: a model at an aggregator. `id` is its name there."""
+
+    aggregator: str
+    model: str
+    id: str
+    tier: Tier | None
+    price: Price | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.aggregator}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the request allows. Units: `max_cost_usd` USD for the one call."""
+
+    min_tier: Tier = TIERS[0]
+    max_tier: Tier = TIERS[-1]
+    max_cost_usd: Decimal | None = None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Bounds:
+        """`x-fareway-min-tier`, `-max-tier`, `-max-cost-usd` -> Bounds.
+
+        Raises:
+            BadRequest: an unknown tier, a minimum over the maximum, or a cost that is no
+                positive number.
+        """
+        tiers: list[Tier] = []
+        for name, default in (("min", cls().min_tier), ("max", cls().max_tier)):
+            value = headers.get(f"x-fareway-{name}-tier", default).strip().lower()
+            if value not in TIERS:
+                raise BadRequest(
+                    f"x-fareway-{name}-tier must be one of {', '.join(TIERS)}.",
+                    param=f"x-fareway-{name}-tier",
+                    code="invalid_header",
+                )
+            tiers.append(value)
+        if TIERS.index(tiers[0]) > TIERS.index(tiers[1]):
+            raise BadRequest(
+                f"x-fareway-min-tier ({tiers[0]}) is over x-fareway-max-tier ({tiers[1]}).",
+                param="x-fareway-min-tier",
+                code="invalid_header",
+            )
+        return cls(tiers[0], tiers[1], _cost_bound(headers.get("x-fareway-max-cost-usd")))
+
+
+def _cost_bound(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        cost = Decimal(text.strip())
+    except InvalidOperation:
+        cost = Decimal("NaN")
+    if not (cost.is_finite() and cost > 0):
+        raise BadRequest(
+            "x-fareway-max-cost-usd must be a positive number of USD, such as 0.002.",
+            param="x-fareway-max-cost-usd",
+            code="invalid_header",
+        )
+    return cost
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a model must be able to do for this request.
+
+    Units: tokens; `prompt_tokens` is an estimate from the request's length.
+    """
+
+    capabilities: frozenset[Capability]
+    prompt_tokens: int
+    completion_tokens: int | None
+    choices: int = 1
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any], completion_tokens: int | None, choices: int) -> Needs:
+        """Reads a chat request's body."""
+        needs: set[Capability] = set()
+        characters = 0
+        for message in body["messages"]:
+            content = message.get("content")
+            if isinstance(content, str):
+                characters += len(content)
+            for part in content if isinstance(content, list) else ():
+                characters += len(part.get("text") or "")
+                if part["type"] in ("image_url", "input_image"):
+                    needs.add("vision")
+                elif part["type"] == "input_audio":
+                    needs.add("audio")
+            characters += 16 + len(str(message.get("tool_calls") or ""))
+        if body.get("tools"):
+            needs.add("tools")
+            characters += len(str(body["tools"]))
+        if (body.get("response_format") or {}).get("type") == "json_schema":
+            needs.add("json_schema")
+        if body.get("logprobs"):
+            needs.add("logprobs")
+        return cls(frozenset(needs), characters // 4 + 1, completion_tokens, choices)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a request goes, and why.
+
+    Args:
+        tier: None where the request named a model of its own.
+        lane: `standard`, `sensitive`, or `direct` for a model passed through.
+        reason: what moved the decision, in order, for people.
+        candidates: in the order in which `dispatch` tries them.
+    """
+
+    tier: Tier | None
+    complexity: int | None
+    lane: str
+    reason: str
+    candidates: tuple[Candidate, ...]
+
+
+def pinned_tier(model: str) -> Tier | None:
+    """`fareway/cheap` -> cheap; `fareway/auto` -> None.
+
+    Raises:
+        ModelNotFound: any other `fareway/...` name.
+    """
+    if model not in ROUTED_MODELS:
+        raise ModelNotFound(
+            f"The model '{model}' does not exist. Use one of {', '.join(ROUTED_MODELS)}, "
+            "or any upstream model's own name.",
+            param="model",
+        )
+    return None if model == AUTO else cast(Tier, model.removeprefix(PREFIX))
+
+
+def decide(
+    policy: Policy,
+    aggregators: Iterable[str],
+    verdict: Verdict | None,
+    bounds: Bounds,
+    needs: Needs,
+    pin: Tier | None = None,
+) -> Decision:
+    """The routed case.
+
+    Args:
+        aggregators: names of those that can be called (a key is there), in the policy's order.
+        verdict: None where the prompt could not be scored.
+        pin: the tier that the request named instead of `fareway/auto`.
+
+    Raises:
+        BadRequest: no candidate within the bounds can do what the request needs.
+    """
+    complexity = None if verdict is None else policy.complexity(verdict.score)
+    sensitive = verdict is None or verdict.sensitivity >= policy.sensitivity.threshold
+    reasons = []
+    if verdict is None:
+        tier = pin or policy.unclassified_tier
+        reasons.append("unclassified: sensitive lane")
+    else:
+        assert complexity is not None
+        tier = policy.tier(complexity)
+        reasons.append(f"complexity {complexity} (score {verdict.score:.2f})")
+    if pin is not None:
+        tier = pin
+        reasons.append(f"pinned to {pin}")
+    if sensitive and verdict is not None:
+        reasons.append(f"sensitive ({verdict.sensitivity:.2f})")
+        tier = max(tier, policy.sensitivity.tier, key=TIERS.index)
+    if TIERS.index(tier) < TIERS.index(bounds.min_tier):
+        tier = bounds.min_tier
+        reasons.append(f"raised to x-fareway-min-tier {tier}")
+    if TIERS.index(tier) > TIERS.index(bounds.max_tier):
+        tier = bounds.max_tier
+        reasons.append(f"held at x-fareway-max-tier {tier}")
+
+    chosen, candidates, moved = _fit(policy, tuple(aggregators), tier, bounds, needs, sensitive)
+    return Decision(
+        tier=chosen,
+        complexity=complexity,
+        lane="sensitive" if sensitive else "standard",
+        reason="; ".join(reasons + moved),
+        candidates=tuple(candidates),
+    )
+
+
+def _fit(
+    policy: Policy,
+    aggregators: tuple[str, ...],
+    tier: Tier,
+    bounds: Bounds,
+    needs: Needs,
+    sensitive: bool,
+) -> tuple[Tier, list[Candidate], list[str]]:
+    """The tier's fit candidates and, behind them, those of the tiers above."""
+    low, high = TIERS.index(bounds.min_tier), TIERS.index(bounds.max_tier)
+    here = TIERS.index(tier)
+    refusals: dict[str, str] = {}
+
+    def fit(name: Tier) -> list[Candidate]:
+        kept = []
+        for candidate in tier_candidates(policy, aggregators, name, sensitive):
+            refusal = _refusal(policy, candidate, bounds, needs)
+            if refusal is None:
+                kept.append(candidate)
+            else:
+                refusals.setdefault(candidate.model, refusal)
+        return kept
+
+    climbing = [c for name in TIERS[here : high + 1] for c in fit(name)]
+    lower = () if climbing else reversed(TIERS[low:here])
+    candidates = climbing or next(filter(None, map(fit, lower)), [])
+    if not candidates:
+        raise _nothing_fits(refusals, aggregators)
+    first = candidates[0].tier
+    assert first is not None
+    moved = [f"{model} ruled out: {why}" for model, why in refusals.items()]
+    if first != tier:
+        moved.append(f"moved from {tier} to {first}")
+    return first, candidates, moved
+
+
+def tier_candidates(
+    policy: Policy, aggregators: Iterable[str], tier: Tier, sensitive: bool
+) -> list[Candidate]:
+    """Next model, then next aggregator."""
+    table = policy.tiers[tier]
+    models = (table.sensitive if sensitive else []) or table.models
+    return [
+        Candidate(a, m, policy.models[m].ids[a], tier, policy.price(m, a))
+        for a in aggregators
+        for m in models
+        if a in policy.models[m].ids
+    ]
+
+
+def _refusal(policy: Policy, candidate: Candidate, bounds: Bounds, needs: Needs) -> str | None:
+    """Why a candidate cannot take the request, or None."""
+    model = policy.models[candidate.model]
+    missing = needs.capabilities - set(model.can)
+    if missing:
+        return f"cannot do {', '.join(sorted(missing))}"
+    completion_tokens = needs.completion_tokens or policy.expected_completion_tokens
+    if needs.prompt_tokens + (needs.completion_tokens or 0) > model.context:
+        return f"its context is {model.context} tokens"
+    if bounds.max_cost_usd is not None and candidate.price is not None:
+        usage = Usage(needs.prompt_tokens, completion_tokens * needs.choices)
+        estimate = candidate.price.cost_usd(usage)
+        if estimate > bounds.max_cost_usd:
+            return f"about {estimate.normalize():f} USD is over x-fareway-max-cost-usd"
+    return None
+
+
+def _nothing_fits(refusals: Mapping[str, str], aggregators: tuple[str, ...]) -> BadRequest:
+    if not aggregators:
+        return BadRequest("No aggregator has a key; see the upstream keys.", code="no_aggregator")
+    over_cost = any("x-fareway-max-cost-usd" in why for why in refusals.values())
+    whys = "; ".join(f"{model} {why}" for model, why in refusals.items())
+    return BadRequest(
+        f"No model within the request's bounds fits: {whys}.",
+        param="x-fareway-max-cost-usd" if over_cost else None,
+        code="no_candidate",
+    )
+
+
+def pass_through(policy: Policy, aggregators: Iterable[str], model: str) -> Decision:
+    """A model named by the request itself: unrouted, but with failover between aggregators."""
+    known = next(
+        (name for name, m in policy.models.items() if model == name or model in m.ids.values()),
+        None,
+    )
+    candidates = []
+    for aggregator in aggregators:
+        id_ = policy.models[known].ids.get(aggregator) if known else model
+        if id_ is not None:
+            price = policy.prices.find(id_)
+            candidates.append(Candidate(aggregator, known or model, id_, None, price))
+    if not candidates:
+        raise _nothing_fits({}, ())
+    return Decision(None, None, "direct", "passed through", tuple(candidates))

@@ -1,0 +1,204 @@
+"""Candidates in order -> the first completion, under one deadline.
+
+A failure of the moment is tried again after a jittered wait that honours Retry-After; then the
+next model, then the next aggregator. What is the caller's own fault is returned at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from fareway.breaker import Breakers
+from fareway.decide import Candidate
+from fareway.errors import AllCandidatesFailed, ProviderError
+from fareway.log import log
+from fareway.policy import Attempts
+from fareway.providers.aggregator import Aggregator, Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one candidate, and how it ended (`ok`, or the failure's kind)."""
+
+    candidate: str
+    outcome: str
+    ms: float
+
+
+@dataclass(slots=True)
+class Trail:
+    """What dispatch did; it is told also when nothing answered."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def failovers(self) -> int:
+        """How many times the call moved on to another candidate."""
+        moves = [a.candidate for a in self.attempts]
+        return sum(a != b for a, b in pairwise(moves))
+
+    @property
+    def upstream_ms(self) -> float:
+        return sum(a.ms for a in self.attempts)
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Calls the candidates. Clock, sleep and jitter are given, so that tests need no waiting.
+
+    Units: `clock` seconds on a steady clock.
+    """
+
+    aggregators: Mapping[str, Aggregator]
+    rules: Attempts
+    breakers: Breakers
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+
+    async def dispatch(
+        self,
+        candidates: Sequence[Candidate],
+        body: Mapping[str, Any],
+        deadline: float,
+        trail: Trail,
+    ) -> tuple[Candidate, Completion]:
+        """The first completion.
+
+        Args:
+            candidates: in order of preference.
+            deadline: on `clock`, seconds; nothing is begun after it.
+            trail: filled as attempts are made.
+
+        Raises:
+            UpstreamRejected: an upstream finds the request itself wrong.
+            AllCandidatesFailed: 429 if all were rate limited, 504 at the deadline, else 502.
+        """
+        failures: list[ProviderError] = []
+        down: set[str] = set()  # aggregators that failed as a whole, in this request
+        # The second round is for those whose breaker is open: a try beats a certain failure.
+        rounds = [(c, True) for c in candidates] + [(c, False) for c in candidates]
+        for position, (candidate, heed_breaker) in enumerate(rounds):
+            if candidate.aggregator in down or (trail.attempts and not heed_breaker):
+                continue
+            if heed_breaker and not self._allowed(candidate):
+                continue
+            last = all(c.aggregator in down for c in candidates[position + 1 :])
+            try:
+                completion = await self._tries(candidate, body, deadline, trail, last)
+            except ProviderError as failure:
+                if failure.rejected is not None:
+                    raise failure.rejected from failure
+                failures.append(failure)
+                if failure.whole_aggregator:
+                    down.add(candidate.aggregator)
+                if self.clock() >= deadline:
+                    break
+            else:
+                return candidate, completion
+        raise self._gave_up(failures, deadline)
+
+    def _allowed(self, candidate: Candidate) -> bool:
+        now = self.clock()
+        return self.breakers.allows(candidate.aggregator, now) and self.breakers.allows(
+            candidate.name, now
+        )
+
+    async def _tries(
+        self,
+        candidate: Candidate,
+        body: Mapping[str, Any],
+        deadline: float,
+        trail: Trail,
+        last: bool,
+    ) -> Completion:
+        """One candidate, tried again while its failures are of the moment."""
+        for number in range(1, self.rules.tries + 1):
+            try:
+                return await self._attempt(candidate, body, deadline, trail, last)
+            except ProviderError as failure:
+                wait_s = self._backoff_s(number, failure)
+                again = failure.retryable and number < self.rules.tries
+                if not again or wait_s is None or self.clock() + wait_s >= deadline:
+                    raise
+                await self.sleep(wait_s)
+        raise AssertionError("unreachable: `tries` is at least 1")
+
+    def _backoff_s(self, number: int, failure: ProviderError) -> float | None:
+        """Seconds to wait before the next try; None: not worth waiting for here.
+
+        Exponential backoff with full jitter.
+        Source: aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter.
+        """
+        wait_s: float = self.rules.backoff_ms / 1000 * 2 ** (number - 1) * self.jitter()
+        asked_s = failure.retry_after_s or 0.0
+        if asked_s > self.rules.retry_after_max_ms / 1000:
+            return None
+        return max(wait_s, asked_s)
+
+    async def _attempt(
+        self,
+        candidate: Candidate,
+        body: Mapping[str, Any],
+        deadline: float,
+        trail: Trail,
+        last: bool,
+    ) -> Completion:
+        begun = self.clock()
+        left_s = deadline - begun
+        if left_s <= 0:
+            raise ProviderError("deadline")
+        # While another candidate is left, leave it time to answer.
+        timeout_s = left_s if last else min(self.rules.timeout_ms / 1000, left_s * 0.6)
+        outcome = "ok"
+        try:
+            async with asyncio.timeout(timeout_s):
+                completion = await self.aggregators[candidate.aggregator].complete(
+                    candidate.id, body, timeout_s
+                )
+        except TimeoutError as error:
+            outcome = "timeout"
+            failure = ProviderError(outcome)
+            self._failed(candidate, failure)
+            raise failure from error
+        except ProviderError as failure:
+            outcome = failure.kind
+            self._failed(candidate, failure)
+            raise
+        else:
+            self.breakers.succeeded(candidate.name)
+            self.breakers.succeeded(candidate.aggregator)
+            return completion
+        finally:
+            ms = (self.clock() - begun) * 1000
+            trail.attempts.append(Attempt(candidate.name, outcome, ms))
+            if outcome != "ok":
+                log("warning", "attempt failed", candidate=candidate.name, outcome=outcome)
+
+    def _failed(self, candidate: Candidate, failure: ProviderError) -> None:
+        if failure.rejected is not None:
+            return  # the caller's fault says nothing of the candidate's health
+        name = candidate.aggregator if failure.whole_aggregator else candidate.name
+        if self.breakers.failed(name, self.clock()):
+            log("warning", "breaker opened", candidate=name, outcome=failure.kind)
+
+    def _gave_up(self, failures: Sequence[ProviderError], deadline: float) -> AllCandidatesFailed:
+        if failures and all(f.upstream_status == 429 for f in failures):
+            waits = [f.retry_after_s for f in failures if f.retry_after_s is not None]
+            return AllCandidatesFailed(
+                429,
+                "Every upstream that could answer is rate limiting. Try again later.",
+                retry_after_s=min(waits, default=1.0),
+            )
+        kinds = ", ".join(dict.fromkeys(f.kind for f in failures)) or "none could be called"
+        late = self.clock() >= deadline or all(f.kind in ("timeout", "deadline") for f in failures)
+        return AllCandidatesFailed(
+            504 if late else 502,
+            f"No upstream answered ({kinds}). The request was not completed; it can be retried.",
+        )

@@ -1,0 +1,147 @@
+"""Every error that Fareway raises, and how each looks at the API.
+
+FarewayError
+├── BadRequest            400  the caller can mend it; names the field
+│   ├── PayloadTooLarge   413
+│   └── ModelNotFound     404
+├── Unauthorised          401
+├── KeysUnavailable       503  the key table does not answer and the key is not known here
+├── UpstreamRejected      4xx  an upstream says that the request itself is wrong
+├── AllCandidatesFailed   502, 504 or 429
+├── ProviderError              one attempt failed; never leaves `dispatch`
+├── ClassifierUnavailable      the request goes on, unclassified
+└── ConfigError                at start only; lists every fault at once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class FarewayError(Exception):
+    """Catch this at the outermost door only. Its fields are OpenAI's error body."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.code
+        self.retry_after_s = retry_after_s
+        self.decision_id: str | None = None  # set where a decision was already made
+
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error body. Source: platform.openai.com/docs/guides/error-codes."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+class BadRequest(FarewayError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class PayloadTooLarge(BadRequest):
+    status = 413
+    code = "request_too_large"
+
+
+class ModelNotFound(BadRequest):
+    status = 404
+    code = "model_not_found"
+
+
+class Unauthorised(FarewayError):
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class KeysUnavailable(FarewayError):
+    status = 503
+    code = "keys_unavailable"
+
+
+class UpstreamRejected(FarewayError):
+    """The upstream's own verdict on the caller's request, passed on in OpenAI's shape."""
+
+    type = "invalid_request_error"
+
+    def __init__(self, status: int, error: Mapping[str, Any]) -> None:
+        message = str(error.get("message") or f"The model refused the request ({status}).")
+        param, code = error.get("param"), error.get("code")
+        super().__init__(
+            message,
+            param=str(param) if param is not None else None,
+            code=str(code) if code is not None else None,
+        )
+        self.status = status
+        if isinstance(error.get("type"), str):
+            self.type = error["type"]
+
+
+class AllCandidatesFailed(FarewayError):
+    code = "all_candidates_failed"
+
+    def __init__(self, status: int, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.status = status
+        self.type = "rate_limit_error" if status == 429 else "server_error"
+
+
+class ProviderError(FarewayError):
+    """One attempt at one candidate failed.
+
+    Args:
+        kind: what happened, as the ledger and the logs name it: `unreachable`, `timeout`,
+            `rate_limited`, `status_503`, `bad_body`, `error_in_body`, ...
+        retryable: whether the same candidate may well answer a moment later.
+        whole_aggregator: whether its other models would fail the same way.
+        rejected: the upstream's error when the caller's request is at fault: not retried.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        status: int | None = None,
+        retryable: bool = False,
+        whole_aggregator: bool = False,
+        retry_after_s: float | None = None,
+        rejected: UpstreamRejected | None = None,
+    ) -> None:
+        super().__init__(kind, retry_after_s=retry_after_s)
+        self.kind = kind
+        self.upstream_status = status
+        self.retryable = retryable
+        self.whole_aggregator = whole_aggregator
+        self.rejected = rejected
+
+
+class ClassifierUnavailable(FarewayError):
+    pass
+
+
+class ConfigError(FarewayError):
+    """A file or an environment that cannot be used, with all its faults."""
+
+    def __init__(self, source: str, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"{source}: " + "; ".join(self.faults))

@@ -1,0 +1,14 @@
+-- Who really served, where, and for how much.
+WITH events AS (
+    SELECT DISTINCT * FROM cost_events WHERE dt BETWEEN '$first' AND '$last'
+)
+SELECT
+    coalesce(served_model, '(none)')                              AS served_model,
+    coalesce(aggregator, '(none)')                                AS aggregator,
+    count(*)                                                      AS requests,
+    sum(failovers)                                                AS failovers,
+    sum(cost_usd)                                                 AS cost_usd,
+    sum(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd END)     AS baseline_usd
+FROM events
+GROUP BY coalesce(served_model, '(none)'), coalesce(aggregator, '(none)')
+ORDER BY requests DESC, served_model, aggregator

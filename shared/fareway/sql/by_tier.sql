@@ -1,0 +1,15 @@
+-- Requests, tokens and money by tier; a priced event alone counts as saved.
+WITH events AS (
+    SELECT DISTINCT * FROM cost_events WHERE dt BETWEEN '$first' AND '$last'
+)
+SELECT
+    coalesce(tier, 'direct')                                      AS tier,
+    lane                                                          AS lane,
+    count(*)                                                      AS requests,
+    sum(prompt_tokens)                                            AS prompt_tokens,
+    sum(completion_tokens)                                        AS completion_tokens,
+    sum(cost_usd)                                                 AS cost_usd,
+    sum(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd END)     AS baseline_usd
+FROM events
+GROUP BY coalesce(tier, 'direct'), lane
+ORDER BY cost_usd, tier, lane

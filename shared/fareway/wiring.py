@@ -1,0 +1,126 @@
+"""Settings -> the parts of a running Fareway, put together. The only room that knows them all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fareway.aws import Aws
+from fareway.breaker import Breakers
+from fareway.cache import DecisionCache
+from fareway.classify import Classifier
+from fareway.dispatch import Dispatcher
+from fareway.errors import ClassifierUnavailable, ConfigError
+from fareway.keys import Keys, KeyTable, OneKey
+from fareway.ledger import Ledger
+from fareway.log import log
+from fareway.policy import Policy, load_policy
+from fareway.providers.aggregator import Aggregator
+from fareway.route import Router
+from fareway.settings import Settings
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A running Fareway: who may ask, the router, and what must be closed at the end."""
+
+    settings: Settings
+    policy: Policy
+    keys: Keys
+    router: Router
+    aws: Aws
+    http: httpx.AsyncClient
+
+    async def close(self) -> None:
+        await self.http.aclose()
+        await self.aws.close()
+
+
+def build(settings: Settings) -> Gateway:
+    """Puts a Gateway together.
+
+    Raises:
+        ConfigError: a faulty policy, or upstream keys that cannot be read.
+    """
+    policy = load_policy(settings.policy_file)
+    aws = Aws()
+    http = httpx.AsyncClient(
+        limits=httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30)
+    )
+    aggregators = _aggregators(settings, policy, http)
+    if not aggregators:
+        log("warning", "no aggregator has a key", aggregators=list(policy.aggregators))
+    router = Router(
+        policy=policy,
+        scorer=load_classifier(settings),
+        memory=DecisionCache(aws, settings.cache_table, settings.cache_budget_ms / 1000),
+        dispatcher=Dispatcher(
+            aggregators,
+            policy.attempts,
+            Breakers(policy.attempts.breaker_failures, policy.attempts.breaker_cooldown_ms / 1000),
+        ),
+        ledger=Ledger(
+            aws,
+            settings.ledger_stream,
+            settings.ledger_bucket,
+            settings.ledger_budget_ms / 1000,
+        ),
+        aggregators=tuple(aggregators),
+        classifier_budget_s=settings.classifier_budget_ms / 1000,
+    )
+    keys: Keys = (
+        KeyTable(aws, settings.keys_table) if settings.keys_table else OneKey(settings.api_key)
+    )
+    return Gateway(settings, policy, keys, router, aws, http)
+
+
+def load_classifier(settings: Settings) -> Classifier | None:
+    """The classifier, or None: an endpoint without one still answers, at the safe tier."""
+    try:
+        return Classifier.load(settings.classifier_dir, threads=settings.classifier_threads)
+    except ClassifierUnavailable as error:
+        log("error", "classifier unavailable", reason=error.message)
+        return None
+
+
+def _aggregators(
+    settings: Settings, policy: Policy, http: httpx.AsyncClient
+) -> dict[str, Aggregator]:
+    """Those of the policy that have a key, in its order."""
+    keys = _secret_keys(settings) | dict(settings.upstream_keys)
+    return {
+        name: Aggregator(
+            name=name,
+            base_url=settings.base_urls.get(name, table.base_url),
+            api_key=keys[name],
+            client=http,
+            headers=table.headers,
+        )
+        for name, table in policy.aggregators.items()
+        if keys.get(name)
+    }
+
+
+def _secret_keys(settings: Settings) -> dict[str, str]:
+    """The secret holds `{"openrouter": "sk-...", "tokenmix": "..."}`."""
+    if not settings.upstream_secret:
+        return {}
+    client = boto3.client(
+        "secretsmanager",
+        config=Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 3}),
+    )
+    try:
+        secret = client.get_secret_value(SecretId=settings.upstream_secret)["SecretString"]
+        keys = json.loads(secret)
+        return {str(name): str(key).strip() for name, key in keys.items() if str(key).strip()}
+    except (BotoCoreError, ClientError) as error:
+        raise ConfigError("upstream secret", [type(error).__name__]) from error
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(
+            "upstream secret", ["it is not a JSON object of names and keys"]
+        ) from error
