@@ -15,11 +15,13 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from fareway.decide import ROUTED_MODELS, Bounds
+from fareway.asks import Bounds
+from fareway.decide import ROUTED_MODELS
 from fareway.errors import BadRequest, FarewayError, PayloadTooLarge
 from fareway.keys import Caller
 from fareway.log import log
-from fareway.route import Answer, Asked, Routed
+from fareway.record import Asked, Routed
+from fareway.route import Answer
 from fareway.sse import as_events
 from fareway.wire import MAX_BODY_BYTES, parse_chat, parse_object
 from fareway.wiring import Gateway

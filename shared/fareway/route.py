@@ -7,28 +7,25 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from fareway.bill import Bill, bill, estimate_usage
+from fareway.asks import Needs
+from fareway.bill import bill, estimate_usage
 from fareway.cache import Hit, cache_key, prompt_hash
 from fareway.cost import CostEvent
 from fareway.decide import (
     PREFIX,
-    Bounds,
     Candidate,
-    Decision,
-    Needs,
     decide,
     pass_through,
     pinned_tier,
 )
 from fareway.dispatch import Trail
 from fareway.errors import AllCandidatesFailed, UpstreamRejected
-from fareway.keys import Caller
 from fareway.log import log
 from fareway.policy import Policy
 from fareway.providers.aggregator import Completion
+from fareway.record import Asked, Routed, cost_event, ms_since
 from fareway.render import render
 from fareway.verdict import Verdict
 from fareway.wire import ChatRequest
@@ -58,36 +55,6 @@ class Dispatch(Protocol):
 
 class Recorder(Protocol):
     async def record(self, event: CostEvent) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that was let in.
-
-    Units: `begun` and `deadline` seconds on `time.monotonic`.
-    """
-
-    chat: ChatRequest
-    caller: Caller
-    bounds: Bounds
-    session_hash: str | None
-    begun: float
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """A decision with what led to it. Units: milliseconds."""
-
-    decision_id: str
-    decision: Decision
-    verdict: Verdict | None
-    cache_hit: Hit
-    prompt_hash: str
-    needs: Needs
-    cache_ms: float = 0.0
-    classifier_ms: float = 0.0
-    cache_key: str | None = None  # where the verdict is new and worth keeping
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +121,7 @@ class Router:
             )
         except (UpstreamRejected, AllCandidatesFailed) as error:
             error.decision_id = routed.decision_id
-            await self.ledger.record(self._event(asked, routed, trail, error.status))
+            await self.ledger.record(cost_event(self.policy, asked, routed, trail, error.status))
             raise
         finally:
             if keeping:
@@ -168,7 +135,7 @@ class Router:
             self.policy.prices,
             self.policy.baseline_price(),
         )
-        event = self._event(asked, routed, trail, 200, candidate, completion, bill_)
+        event = cost_event(self.policy, asked, routed, trail, 200, candidate, completion, bill_)
         await self.ledger.record(event)
         return Answer(completion.body, routed, event)
 
@@ -183,10 +150,10 @@ class Router:
         key = cache_key(hashed, self.policy.version, version)
         begun = time.monotonic()
         if (known := self.memory.get_local(key)) is not None:
-            return known, "local", None, _ms_since(begun), 0.0
+            return known, "local", None, ms_since(begun), 0.0
         scoring = asyncio.create_task(self._score(chat))
         known = await self.memory.get(key)
-        cache_ms = _ms_since(begun)
+        cache_ms = ms_since(begun)
         if known is not None:
             scoring.cancel()
             return known, "table", None, cache_ms, 0.0
@@ -203,68 +170,5 @@ class Router:
             verdict = await asyncio.wait_for(scoring, self.classifier_budget_s)
         except Exception as error:  # whatever fails in a model, the request goes on without it
             log("error", "classifier failed", error=type(error).__name__)
-            return None, _ms_since(begun)
-        return verdict, _ms_since(begun)
-
-    def _event(
-        self,
-        asked: Asked,
-        routed: Routed,
-        trail: Trail,
-        status: int,
-        candidate: Candidate | None = None,
-        completion: Completion | None = None,
-        bill_: Bill | None = None,
-    ) -> CostEvent:
-        verdict, usage = routed.verdict, bill_.usage if bill_ else None
-        p = verdict.probabilities if verdict else (None,) * 5
-        served_tier = candidate.tier if candidate else routed.decision.tier
-        reason = routed.decision.reason
-        if served_tier != routed.decision.tier:
-            reason += f"; climbed from {routed.decision.tier} to {served_tier}"
-        return CostEvent(
-            decision_id=routed.decision_id,
-            occurred_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            tenant_hash=asked.caller.tenant_hash,
-            key_id=asked.caller.key_id,
-            session_hash=asked.session_hash,
-            prompt_hash=routed.prompt_hash,
-            p1=p[0],
-            p2=p[1],
-            p3=p[2],
-            p4=p[3],
-            p5=p[4],
-            score=verdict.score if verdict else None,
-            complexity=routed.decision.complexity,
-            sensitivity=verdict.sensitivity if verdict else None,
-            tier=served_tier,
-            lane=routed.decision.lane,
-            reason=reason,
-            cache_hit=routed.cache_hit,
-            requested_model=asked.chat.model,
-            served_model=completion.served_model if completion else None,
-            aggregator=candidate.aggregator if candidate else None,
-            attempts=len(trail.attempts),
-            failovers=trail.failovers,
-            stream=asked.chat.stream,
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            cached_tokens=usage.cached_tokens if usage else None,
-            cache_write_tokens=usage.cache_write_tokens if usage else None,
-            completion_tokens=usage.completion_tokens if usage else None,
-            reasoning_tokens=usage.reasoning_tokens if usage else None,
-            cost_usd=bill_.cost_usd if bill_ else None,
-            cost_source=bill_.source if bill_ else None,
-            baseline_usd=bill_.baseline_usd if bill_ else None,
-            classifier_ms=round(routed.classifier_ms, 3),
-            cache_ms=round(routed.cache_ms, 3),
-            upstream_ms=round(trail.upstream_ms, 3),
-            total_ms=round(_ms_since(asked.begun), 3),
-            status=status,
-            policy_version=self.policy.version,
-            classifier_version=verdict.classifier if verdict else "none",
-            price_version=self.policy.prices.version,
-        )
-
-
-def _ms_since(begun: float) -> float:
-    return (time.monotonic() - begun) * 1000
+            return None, ms_since(begun)
+        return verdict, ms_since(begun)

@@ -14,9 +14,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fareway.asks import Bounds, Needs
 from fareway.classify import Classifier
 from fareway.cli.console import err, out, stop
-from fareway.decide import Bounds, Decision, Needs, decide
+from fareway.decide import Decision, decide
 from fareway.errors import BadRequest, ClassifierUnavailable, ConfigError
 from fareway.policy import Policy, load_policy
 from fareway.render import render, render_prompt

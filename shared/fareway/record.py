@@ -1,0 +1,119 @@
+"""What was asked, decided, tried and billed -> the CostEvent of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from fareway.asks import Bounds, Needs
+from fareway.bill import Bill
+from fareway.cache import Hit
+from fareway.cost import CostEvent
+from fareway.decide import Candidate, Decision
+from fareway.dispatch import Trail
+from fareway.keys import Caller
+from fareway.policy import Policy
+from fareway.providers.aggregator import Completion
+from fareway.verdict import Verdict
+from fareway.wire import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was let in.
+
+    Units: `begun` and `deadline` seconds on `time.monotonic`.
+    """
+
+    chat: ChatRequest
+    caller: Caller
+    bounds: Bounds
+    session_hash: str | None
+    begun: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A decision with what led to it. Units: milliseconds."""
+
+    decision_id: str
+    decision: Decision
+    verdict: Verdict | None
+    cache_hit: Hit
+    prompt_hash: str
+    needs: Needs
+    cache_ms: float = 0.0
+    classifier_ms: float = 0.0
+    cache_key: str | None = None  # where the verdict is new and worth keeping
+
+
+def cost_event(
+    policy: Policy,
+    asked: Asked,
+    routed: Routed,
+    trail: Trail,
+    status: int,
+    candidate: Candidate | None = None,
+    completion: Completion | None = None,
+    bill_: Bill | None = None,
+) -> CostEvent:
+    """One request's event, whether it was answered or not.
+
+    Args:
+        status: what the caller got.
+        candidate, completion, bill_: None where nothing answered.
+    """
+    verdict, usage = routed.verdict, bill_.usage if bill_ else None
+    p = verdict.probabilities if verdict else (None,) * 5
+    served_tier = candidate.tier if candidate else routed.decision.tier
+    reason = routed.decision.reason
+    if served_tier != routed.decision.tier:
+        reason += f"; climbed from {routed.decision.tier} to {served_tier}"
+    return CostEvent(
+        decision_id=routed.decision_id,
+        occurred_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        tenant_hash=asked.caller.tenant_hash,
+        key_id=asked.caller.key_id,
+        session_hash=asked.session_hash,
+        prompt_hash=routed.prompt_hash,
+        p1=p[0],
+        p2=p[1],
+        p3=p[2],
+        p4=p[3],
+        p5=p[4],
+        score=verdict.score if verdict else None,
+        complexity=routed.decision.complexity,
+        sensitivity=verdict.sensitivity if verdict else None,
+        tier=served_tier,
+        lane=routed.decision.lane,
+        reason=reason,
+        cache_hit=routed.cache_hit,
+        requested_model=asked.chat.model,
+        served_model=completion.served_model if completion else None,
+        aggregator=candidate.aggregator if candidate else None,
+        attempts=len(trail.attempts),
+        failovers=trail.failovers,
+        stream=asked.chat.stream,
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        cached_tokens=usage.cached_tokens if usage else None,
+        cache_write_tokens=usage.cache_write_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        reasoning_tokens=usage.reasoning_tokens if usage else None,
+        cost_usd=bill_.cost_usd if bill_ else None,
+        cost_source=bill_.source if bill_ else None,
+        baseline_usd=bill_.baseline_usd if bill_ else None,
+        classifier_ms=round(routed.classifier_ms, 3),
+        cache_ms=round(routed.cache_ms, 3),
+        upstream_ms=round(trail.upstream_ms, 3),
+        total_ms=round(ms_since(asked.begun), 3),
+        status=status,
+        policy_version=policy.version,
+        classifier_version=verdict.classifier if verdict else "none",
+        price_version=policy.prices.version,
+    )
+
+
+def ms_since(begun: float) -> float:
+    return (time.monotonic() - begun) * 1000
