@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from fareway.errors import BadRequest, PayloadTooLarge
 
@@ -178,18 +179,32 @@ def _depth(body: object) -> int:
 def _field_error(error: ValidationError) -> BadRequest:
     """The first fault, under the path that the caller wrote: `messages[3].content`."""
     faults = error.errors(include_url=False, include_input=False)
-    # A union reports each branch; the field they share is what the caller can mend.
-    first = faults[0]
-    path = ""
-    for step in first["loc"]:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif step not in ("str", "list[str]") and not step.startswith("list["):
-            path += f".{step}" if path else step
+    # A union reports a fault for each of its branches; the deepest is the one that was meant.
+    branches = [f for f in faults if _path(f) == _path(faults[0])] + [
+        f for f in faults if len(f["loc"]) > len(faults[0]["loc"]) and _same_field(f, faults[0])
+    ]
+    first = max(branches, key=lambda fault: len(fault["loc"]))
+    path = _path(first)
     if first["type"] == "missing":
         return BadRequest(
             f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter"
         )
-    same = [f["msg"] for f in faults if f["loc"][:2] == first["loc"][:2]]
-    reason = " or: ".join(dict.fromkeys(same)) if len(same) <= 3 else first["msg"]
-    return BadRequest(f"Invalid value for '{path}': {reason}.", param=path, code="invalid_value")
+    reasons = dict.fromkeys(f["msg"] for f in branches if len(f["loc"]) == len(first["loc"]))
+    return BadRequest(
+        f"Invalid value for '{path}': {', or: '.join(reasons)}.", param=path, code="invalid_value"
+    )
+
+
+def _path(fault: ErrorDetails) -> str:
+    """Where a fault is, as the caller wrote it; a union's branch names are left out."""
+    path = ""
+    for step in fault["loc"]:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step != "str" and not step.startswith(("list[", "constrained-")):
+            path += f".{step}" if path else step
+    return path
+
+
+def _same_field(fault: ErrorDetails, other: ErrorDetails) -> bool:
+    return _path(fault).startswith(_path(other))

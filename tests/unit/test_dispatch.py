@@ -1,0 +1,237 @@
+"""Dispatch against a scripted upstream; its clock moves only when something takes time."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+from fareway.breaker import Breakers
+from fareway.decide import Candidate
+from fareway.dispatch import Dispatcher, Trail
+from fareway.errors import AllCandidatesFailed, UpstreamRejected
+from fareway.policy import Attempts
+from fareway.providers.aggregator import Aggregator
+
+from tests.builders import a_chat, a_completion
+
+RULES = Attempts(
+    tries=2,
+    backoff_ms=100,
+    timeout_ms=20_000,
+    retry_after_max_ms=2_000,
+    breaker_failures=3,
+    breaker_cooldown_ms=15_000,
+)
+
+
+def ok(model):
+    return httpx.Response(200, json=a_completion(model))
+
+
+def status(code, headers=None, **kwargs):
+    return lambda _: httpx.Response(code, headers=headers, **kwargs)
+
+
+def refused(_):
+    raise httpx.ConnectError("refused")
+
+
+def stalled(_):
+    raise httpx.ReadTimeout("stalled")
+
+
+def cut(_):
+    raise httpx.RemoteProtocolError("server disconnected")
+
+
+class World:
+    """Two aggregators with a script each: what the next calls of a model meet."""
+
+    def __init__(self, **scripts):
+        self.now = 100.0
+        self.slept = []
+        self.calls = []
+        self.scripts = {name: list(script) for name, script in scripts.items()}
+        self.breakers = Breakers(RULES.breaker_failures, RULES.breaker_cooldown_ms / 1000)
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
+        self.dispatcher = Dispatcher(
+            {n: Aggregator(n, f"http://{n}/v1", f"key-{n}", client, {}) for n in ("one", "two")},
+            RULES,
+            self.breakers,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            jitter=lambda: 1.0,
+        )
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def answer(self, request):
+        model = json.loads(request.content)["model"]
+        name = f"{request.url.host}_{model}"
+        self.calls.append(name)
+        script = self.scripts.get(name) or self.scripts.get(request.url.host, [])
+        return script.pop(0)(model) if script else ok(model)
+
+    async def run(self, *names, seconds=30.0):
+        self.trail = Trail()
+        pairs = [name.split("_") for name in names]
+        candidates = [Candidate(a, model, model, "cheap", None) for a, model in pairs]
+        return await self.dispatcher.dispatch(
+            candidates, a_chat(), self.now + seconds, self.trail
+        )
+
+
+async def test_the_first_candidate_answers():
+    world = World()
+    candidate, completion = await world.run("one_a", "one_b")
+    assert (candidate.name, completion.served_model) == ("one/a", "a")
+    assert world.calls == ["one_a"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(status(408), id="408"),
+        pytest.param(status(429), id="429"),
+        pytest.param(status(500), id="500"),
+        pytest.param(status(502, text="<html>Bad gateway</html>"), id="502 html"),
+        pytest.param(status(503), id="503"),
+        pytest.param(refused, id="refused"),
+        pytest.param(cut, id="cut"),
+        pytest.param(status(200, text="not json"), id="200 no json"),
+        pytest.param(status(200, json={"choices": []}), id="200 no choices"),
+        pytest.param(
+            status(200, json={"error": {"code": 503, "message": "overloaded"}}), id="200 error"
+        ),
+    ],
+)
+async def test_a_fault_of_the_moment_is_tried_again_after_a_wait(fault):
+    world = World(one_a=[fault])
+    candidate, _ = await world.run("one_a", "one_b")
+    assert candidate.name == "one/a"
+    assert world.calls == ["one_a", "one_a"]
+    assert world.slept == [0.1]
+
+
+async def test_then_the_next_model_and_then_the_next_aggregator():
+    world = World(one=[status(500)] * 4)
+    candidate, _ = await world.run("one_a", "one_b", "two_a")
+    assert candidate.name == "two/a"
+    assert world.calls == ["one_a", "one_a", "one_b", "one_b", "two_a"]
+    assert world.trail.failovers == 2
+
+
+async def test_an_aggregator_that_is_down_is_left_as_a_whole():
+    world = World(one=[refused] * 9)
+    candidate, _ = await world.run("one_a", "one_b", "one_c", "two_a")
+    assert candidate.name == "two/a"
+    assert world.calls == ["one_a", "one_a", "two_a"]
+
+
+@pytest.mark.parametrize("code", [401, 402])
+async def test_our_account_at_an_aggregator_is_not_the_callers_fault(code):
+    world = World(one=[status(code, json={"error": {"message": "no credit", "code": code}})])
+    candidate, _ = await world.run("one_a", "one_b", "two_a")
+    assert candidate.name == "two/a"
+    assert world.calls == ["one_a", "two_a"]
+
+
+async def test_retry_after_is_honoured():
+    world = World(one_a=[status(429, {"retry-after": "1.5"})])
+    await world.run("one_a", "two_a")
+    assert world.slept == [1.5]
+
+
+async def test_a_long_retry_after_means_elsewhere():
+    world = World(one_a=[status(429, {"retry-after": "60"})])
+    candidate, _ = await world.run("one_a", "two_a")
+    assert candidate.name == "two/a"
+    assert world.slept == []
+
+
+@pytest.mark.parametrize("code", [400, 413, 422])
+async def test_the_callers_fault_is_returned_and_not_retried(code):
+    error = {"message": "max_tokens is too large", "param": "max_tokens", "code": 7}
+    world = World(one_a=[status(code, json={"error": error})])
+    with pytest.raises(UpstreamRejected) as caught:
+        await world.run("one_a", "two_a")
+    assert world.calls == ["one_a"]
+    assert caught.value.status == code
+    assert caught.value.body()["error"]["param"] == "max_tokens"
+    assert caught.value.body()["error"]["code"] == "7"
+
+
+async def test_a_stall_goes_to_the_next_candidate_at_once():
+    world = World(one_a=[stalled])
+    candidate, _ = await world.run("one_a", "two_a")
+    assert candidate.name == "two/a"
+    assert world.slept == []
+
+
+async def test_nothing_is_begun_after_the_deadline():
+    world = World(one=[status(429, {"retry-after": "1.9"})] * 9, two=[status(500)] * 9)
+    with pytest.raises(AllCandidatesFailed):
+        await world.run("one_a", "two_a", seconds=1.0)
+    assert world.now <= 101.0
+
+
+async def test_all_rate_limited_is_a_429_that_says_when():
+    limited = status(429, {"retry-after": "7"})
+    world = World(one=[limited] * 9, two=[limited] * 9)
+    with pytest.raises(AllCandidatesFailed) as caught:
+        await world.run("one_a", "two_a")
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 7.0)
+
+
+async def test_all_down_is_a_502():
+    world = World(one=[refused] * 9, two=[status(500)] * 9)
+    with pytest.raises(AllCandidatesFailed) as caught:
+        await world.run("one_a", "two_a")
+    assert caught.value.status == 502
+    assert "unreachable" in caught.value.message
+
+
+async def test_a_breaker_opens_and_the_candidate_rests():
+    world = World(one=[status(500)] * 99)
+    for _ in range(2):
+        await world.run("one_a", "two_a")
+    world.calls.clear()
+    await world.run("one_a", "two_a")
+    assert world.calls == ["two_a"]
+
+
+async def test_after_the_cooldown_one_probe_closes_it():
+    world = World(one=[status(500)] * 4)
+    for _ in range(2):
+        await world.run("one_a", "two_a")
+    world.now += 16
+    candidate, _ = await world.run("one_a", "two_a")
+    assert candidate.name == "one/a"
+
+
+async def test_when_all_rest_a_try_beats_a_certain_failure():
+    world = World(one=[status(500)] * 4)
+    for _ in range(2):
+        with pytest.raises(AllCandidatesFailed):
+            await world.run("one_a")
+    candidate, _ = await world.run("one_a")
+    assert candidate.name == "one/a"
+
+
+async def test_the_request_goes_upstream_as_it_came():
+    seen = {}
+
+    def look(request):
+        seen.update(body=json.loads(request.content), headers=request.headers)
+        return ok("x")
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(look))
+    aggregator = Aggregator("one", "http://one/v1/", "sk-1", client, {"X-Title": "Fareway"})
+    chat = a_chat(seed=7, tools=[], vendor={"a": 1}, stream=True, stream_options={})
+    await aggregator.complete("vendor/m", chat, 5)
+    assert seen["body"] == {**a_chat(seed=7, tools=[], vendor={"a": 1}), "model": "vendor/m"}
+    assert seen["headers"]["authorization"] == "Bearer sk-1"
+    assert seen["headers"]["x-title"] == "Fareway"
