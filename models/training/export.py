@@ -1,0 +1,199 @@
+"""A trained checkpoint -> models/classifier: int8 ONNX, tokenizer, manifest.
+
+    python -m models.training.export --checkpoint models/training/checkpoint
+
+Refuses to write where torch and the fp32 graph differ by more than 1e-3 in any probability.
+Weights become int8 (one scale a column of each MatMul, one for the embedding); seven bits are
+used of the eight, as AVX2 without VNNI saturates on more (Source: onnxruntime.ai, "Quantize ONNX
+models", U8S8). The graph is optimised here at the EXTENDED level, which is the same on every
+CPU, so that nothing is left to do at load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from models.training.model import PromptClassifier, Shape
+
+HERE = Path(__file__).parent
+CLASSIFIER = HERE.parent / "classifier"
+CHECKPOINT = HERE / "checkpoint"
+TOLERANCE = 1e-3  # of a probability, between torch and the fp32 graph
+OPSET = 20
+INPUTS, OUTPUTS = ("ids", "mask"), ("complexity", "sensitivity")
+
+
+class Served(nn.Module):
+    """The classifier as it is served: probabilities, each head at its own temperature."""
+
+    def __init__(self, model: PromptClassifier, temperatures: Mapping[str, float]) -> None:
+        super().__init__()
+        self.model = model
+        self.t_complexity = temperatures.get("complexity", 1.0)
+        self.t_sensitivity = temperatures.get("sensitivity", 1.0)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) int64, (B, T) int64 -> (B, 5) and (B,) probabilities."""
+        complexity, sensitivity = self.model(ids, mask)
+        return (
+            torch.softmax(complexity / self.t_complexity, dim=-1),
+            torch.sigmoid(sensitivity / self.t_sensitivity),
+        )
+
+
+class NotTheSame(RuntimeError):
+    """The exported graph does not compute what the checkpoint computes."""
+
+
+def load(checkpoint: Path) -> Served:
+    """A checkpoint folder (weights.safetensors, config.json) -> the model as served."""
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    model = PromptClassifier(Shape(**config["shape"]))
+    weights = load_file(checkpoint / "weights.safetensors")
+    model.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return Served(model, config.get("temperatures", {})).eval()
+
+
+def to_fp32(served: Served, path: Path) -> None:
+    ids = torch.randint(3, 1000, (2, 12))
+    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    torch.onnx.export(
+        served,
+        (ids, torch.ones_like(ids)),
+        str(path),
+        input_names=list(INPUTS),
+        output_names=list(OUTPUTS),
+        dynamic_shapes=({0: batch, 1: tokens}, {0: batch, 1: tokens}),
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    served.eval()  # the exporter may leave it in training mode
+
+
+def to_int8(fp32: Path, path: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = Path(scratch) / "int8.onnx"
+        quantize_dynamic(
+            fp32,
+            plain,
+            op_types_to_quantize=["MatMul", "Gather", "Gemm"],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+        )
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(str(plain), options, providers=["CPUExecutionProvider"])
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def probe(seed: int = 7) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Batches of random ids of many shapes, some of them padded."""
+    chance = np.random.default_rng(seed)
+    batches = []
+    for rows, length in ((1, 1), (1, 7), (3, 64), (2, 300), (1, 512)):
+        ids = chance.integers(3, 32_000, (rows, length))
+        mask = np.ones_like(ids)
+        mask[-1, max(1, length // 2) :] = 0
+        batches.append((ids, mask))
+    return batches
+
+
+def largest_difference(served: Served, fp32: onnxruntime.InferenceSession) -> float:
+    worst = 0.0
+    for ids, mask in probe():
+        with torch.no_grad():
+            expected = served(torch.from_numpy(ids), torch.from_numpy(mask))
+        got = fp32.run(list(OUTPUTS), {"ids": ids, "mask": mask})
+        for one, other in zip(expected, got, strict=True):
+            worst = max(worst, float(np.abs(one.numpy() - other).max()))
+    return worst
+
+
+def export_fp32(checkpoint: Path, path: Path) -> float:
+    """Write the fp32 graph and prove it -> the largest difference. Raises: NotTheSame."""
+    served = load(checkpoint)
+    to_fp32(served, path)
+    difference = largest_difference(served, session(path))
+    if not difference <= TOLERANCE:
+        path.unlink()
+        raise NotTheSame(f"torch and ONNX differ by {difference:.5f}, more than {TOLERANCE}")
+    return difference
+
+
+def described(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def manifest(checkpoint: Path, folder: Path, difference: float) -> dict[str, Any]:
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    sources = json.loads((HERE / "sources.json").read_text(encoding="utf-8"))
+    files = {name: described(folder / name) for name in ("model.onnx", "tokenizer.json")}
+    metrics = checkpoint / "metrics.json"
+    today = datetime.now(UTC).date().isoformat()
+    return {
+        "version": f"{today}-{files['model.onnx']['sha256'][:8]}",
+        "max_tokens": 512,
+        "files": files,
+        "seed": config["seed"],
+        "commit": commit(),
+        "data": sources,
+        "config": config,
+        "parity": {"torch_fp32_max_dp": round(difference, 7)},
+        "onnxruntime": onnxruntime.__version__,
+        "metrics": json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() else {},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
+    parser.add_argument("--out", type=Path, default=CLASSIFIER)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        fp32 = Path(scratch) / "fp32.onnx"
+        difference = export_fp32(args.checkpoint, fp32)
+        to_int8(fp32, args.out / "model.onnx")
+    onnx.checker.check_model(onnx.load(args.out / "model.onnx"), full_check=False)
+    said = manifest(args.checkpoint, args.out, difference)
+    (args.out / "manifest.json").write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+    size = said["files"]["model.onnx"]["bytes"]
+    print(f"{said['version']}: {size / 1e6:.1f} MB, torch - fp32 {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
