@@ -1,4 +1,4 @@
-"""A command -> a process that outlives the one that started it, with its pid and log in a folder."""
+"""A command -> a process that outlives its starter, with its pid and log in a folder."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ class Background:
         """The log's end."""
         if not self.log.exists():
             return ""
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        return "\n".join(
+            self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+        )
 
 
 def _signal_group(pid: int, sign: signal.Signals) -> None:

@@ -47,7 +47,7 @@ def requirements(layer: str) -> list[str]:
     lock = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))
     packages = {package["name"]: package for package in lock["package"]}
     wanted: dict[str, str] = {}
-    todo = [(name, ()) for name in LAYERS[layer]]
+    todo: list[tuple[str, tuple[str, ...]]] = [(name, ()) for name in LAYERS[layer]]
     while todo:
         name, extras = todo.pop()
         package = packages[name]

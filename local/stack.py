@@ -27,7 +27,7 @@ from local.cloud import REGION, ROOT, TOOLS, LocalCloudError, answers, aws_env, 
 FOLDER = ROOT / ".local"
 PORT = int(os.environ.get("FAREWAY_LOCAL_PORT", "4566"))
 #: Simulated aggregator -> its port, as in samconfig.toml's local environment.
-SIMULATORS = {"tokenmix": 4601, "openrouter": 4602}
+SIMULATORS = {"openrouter": 4601, "tokenmix": 4602}
 #: What stands in the upstream secret here; the simulators take any key.
 LOCAL_KEYS = {name: f"local-{name}" for name in SIMULATORS}
 
@@ -64,9 +64,7 @@ def deploy(
     chosen = dict(pair.split("=", 1) for pair in local["parameter_overrides"])
     chosen |= parameters or {}
     overrides = [f"{name}={value}" for name, value in chosen.items()]
-    _sam(
-        "deploy", "--config-env", "local", "--parameter-overrides", *overrides, env=aws_env(port)
-    )
+    _sam("deploy", "--config-env", "local", "--parameter-overrides", *overrides, env=aws_env(port))
     outputs = _outputs(port, local["stack_name"])
     outputs["aws_endpoint_url"] = f"http://127.0.0.1:{port}"
     outputs["endpoint_url"] = (
@@ -156,7 +154,7 @@ def _put_local_keys(port: int, secret: str) -> None:
         client.put_secret_value(SecretId=secret, SecretString=json.dumps(LOCAL_KEYS))
 
 
-def _sam(*arguments: str, env: Mapping[str, str]) -> None:
+def _sam(*arguments: str, env: dict[str, str]) -> None:
     """Runs the SAM CLI with the functions' Python first on PATH."""
     path = os.pathsep.join([str(_python_folder()), os.environ.get("PATH", os.defpath)])
     done = subprocess.run(

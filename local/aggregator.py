@@ -1,0 +1,297 @@
+"""A simulated aggregator over HTTP: `python -m local.aggregator --name openrouter --port 4601`.
+
+It speaks as OpenRouter or TokenMix do, keeps an invoice, and fails when it is told to. It runs no
+model: the words of its answers say nothing.
+
+Sources: openrouter.ai/docs/api/reference/errors-and-debugging, /docs/api_reference/streaming,
+tokenmix.ai/docs/chat-completions, /docs/error-codes (2026-11).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from pydantic import BaseModel
+
+from local.simulation import MODELS, Failure, Mode, Name, Reply, Simulation, UnknownModel
+
+HOLD_S = 60.0  # how long `timeout` keeps a caller waiting that does not give up
+BAD_KEY = "bad-key"
+
+
+class FailOrder(BaseModel):
+    """The body of POST /_sim/fail; see `Failure`."""
+
+    mode: Mode
+    models: list[str] | None = None
+    times: int | None = None
+    retry_after: float | None = None
+    seconds: float = 2.0
+
+
+def create_app(name: Name, latency_scale: float = 1.0) -> FastAPI:
+    """The simulator as an app; its `Simulation` is at `app.state.simulation`.
+
+    Args:
+        latency_scale: 1.0 answers within 60 to 250 ms, 0 at once.
+    """
+    app = FastAPI(title=f"simulated {name}", openapi_url=None)
+    simulation = app.state.simulation = Simulation(name)
+    prefix = "/api/v1" if name == "openrouter" else "/v1"
+
+    async def complete(request: Request) -> Response:
+        return await _complete(simulation, latency_scale, request)
+
+    async def models(request: Request) -> Response:
+        if _refused_key(request):
+            return _error(simulation, 401, "No auth credentials found")
+        ids = MODELS if name == "openrouter" else [model.split("/")[1] for model in MODELS]
+        listed = [{"id": m, "object": "model", "created": 1_760_000_000} for m in ids]
+        return JSONResponse({"object": "list", "data": listed})
+
+    # OpenRouter's base is /api/v1; /v1 answers as well, so that one setting fits both in a test.
+    for base in {prefix, "/v1"}:
+        app.add_api_route(f"{base}/chat/completions", complete, methods=["POST"])
+        app.add_api_route(f"{base}/models", models, methods=["GET"])
+
+    @app.get("/healthz")
+    async def health() -> dict[str, str]:
+        return {"status": "ok", "name": name}
+
+    @app.get("/_sim/invoice")
+    async def invoice() -> dict[str, Any]:
+        return simulation.invoice()
+
+    @app.get("/_sim/requests")
+    async def requests() -> list[dict[str, Any]]:
+        return list(simulation.requests)
+
+    @app.post("/_sim/fail")
+    async def fail(order: FailOrder) -> dict[str, int]:
+        simulation.failures.append(Failure(**order.model_dump()))
+        return {"failures": len(simulation.failures)}
+
+    @app.post("/_sim/reset")
+    async def reset() -> dict[str, str]:
+        simulation.reset()
+        return {"status": "ok"}
+
+    return app
+
+
+def _refused_key(request: Request) -> bool:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return scheme != "Bearer" or key.strip() in ("", BAD_KEY)
+
+
+async def _complete(simulation: Simulation, latency_scale: float, request: Request) -> Response:
+    """One chat completion, or what goes wrong with it."""
+    if _refused_key(request):
+        return _error(simulation, 401, "No auth credentials found")
+    try:
+        body = json.loads(await request.body())
+        model, messages = body["model"], body["messages"]
+        sound = isinstance(model, str) and isinstance(messages, list) and bool(messages)
+    except (ValueError, KeyError, TypeError):
+        sound = False
+    if not sound:
+        return _error(simulation, 400, "model and messages are required")
+    failure = simulation.failure(model)
+    _note(simulation, request, body, failure)
+    streamed = bool(body.get("stream"))
+    broken = failure.mode if failure and _breaks(failure.mode, streamed) else None
+    if failure is not None and broken is None and failure.mode != "slow":
+        return await _fail(simulation, failure, request)
+    try:
+        reply = simulation.reply(model, body)
+    except UnknownModel:
+        return _error(simulation, 400, f"{model} is not a valid model ID")
+    slow_s = failure.seconds if failure is not None and failure.mode == "slow" else None
+    await asyncio.sleep(reply.latency_ms * latency_scale / 1000 if slow_s is None else slow_s)
+    answer = _Answer(simulation, model, reply, f"{model}{len(simulation.requests)}")
+    if broken is None:
+        simulation.bill(model, reply)
+    if streamed:
+        include = bool((body.get("stream_options") or {}).get("include_usage"))
+        events = answer.stream(include, broken)
+        return StreamingResponse(events, media_type="text/event-stream", headers=answer.headers)
+    if broken is not None:
+        return StreamingResponse(_cut(), media_type="application/json", headers=_PROMISED)
+    return JSONResponse(answer.completion(body.get("n") or 1), headers=answer.headers)
+
+
+def _breaks(mode: Mode, streamed: bool) -> bool:
+    """True for what goes wrong once the answer has begun."""
+    return mode == "drop" or (streamed and mode == "error_in_200")
+
+
+def _note(
+    simulation: Simulation, request: Request, body: dict[str, Any], failure: Failure | None
+) -> None:
+    """Remembers a request, without its key; only the last keeps its body."""
+    if simulation.requests:
+        simulation.requests[-1].pop("body", None)
+    simulation.requests.append(
+        {
+            "model": body["model"],
+            "headers": {k: v for k, v in request.headers.items() if k != "authorization"},
+            "messages": len(body["messages"]),
+            "stream": bool(body.get("stream")),
+            "failure": failure.mode if failure else None,
+            "body": body,
+        }
+    )
+
+
+async def _fail(simulation: Simulation, failure: Failure, request: Request) -> Response:
+    match failure.mode:
+        case "refuse_500":
+            return _error(simulation, 500, "Internal Server Error")
+        case "429":
+            wait = failure.retry_after
+            headers = {} if wait is None else {"retry-after": f"{wait:g}"}
+            return _error(simulation, 429, "Rate limit exceeded", headers)
+        case "timeout":
+            give_up = time.monotonic() + HOLD_S
+            while time.monotonic() < give_up and not await request.is_disconnected():
+                await asyncio.sleep(0.02)
+            return _error(simulation, 504, "Gateway Timeout")
+        case "html_502":
+            return HTMLResponse("<html><body><h1>502 Bad Gateway</h1></body></html>", 502)
+        case "error_in_200":
+            return _error(simulation, 502, "Provider returned error", sent_as=200)
+        case "invalid_json":
+            return Response('{"id": "gen-1", "choices": [{"mess', media_type="application/json")
+        case "401":
+            return _error(simulation, 401, "User not found")
+        case _:
+            return _error(simulation, 400, "Invalid request parameters")
+
+
+def _error(
+    simulation: Simulation,
+    status: int,
+    message: str,
+    headers: dict[str, str] | None = None,
+    sent_as: int | None = None,
+) -> JSONResponse:
+    """An error in the aggregator's own shape: OpenRouter's code is a number."""
+    error: dict[str, Any] = {"message": message, "code": status}
+    if simulation.name == "tokenmix":
+        error |= {"type": "api_error", "param": None, "code": f"error_{status}"}
+    return JSONResponse({"error": error}, sent_as or status, headers)
+
+
+#: More than is sent: uvicorn then closes the connection in the middle of the answer.
+_PROMISED = {"content-length": "4096"}
+
+
+async def _cut() -> AsyncIterator[bytes]:
+    yield b'{"id": "gen-1", "object": "chat.completion", "choices": [{"index": 0, '
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A reply in the aggregator's own words."""
+
+    simulation: Simulation
+    model: str
+    reply: Reply
+    seed: str
+
+    @property
+    def _is_openrouter(self) -> bool:
+        return self.simulation.name == "openrouter"
+
+    @property
+    def _id(self) -> str:
+        kind = "gen-" if self._is_openrouter else "chatcmpl-"
+        return kind + hashlib.sha256(self.seed.encode()).hexdigest()[:24]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-generation-id" if self._is_openrouter else "x-request-id": self._id}
+
+    def _frame(self, kind: str) -> dict[str, Any]:
+        frame = {"id": self._id, "object": kind, "created": int(time.time()), "model": self.model}
+        return frame | ({"provider": "Simulated"} if self._is_openrouter else {})
+
+    def _finish(self, reason: str | None) -> dict[str, Any]:
+        extra = {"native_finish_reason": reason} if self._is_openrouter else {}
+        return {"logprobs": None, "finish_reason": reason} | extra
+
+    def usage(self) -> dict[str, Any]:
+        """Tokens, and at OpenRouter what was charged."""
+        usage, cost = self.reply.usage, float(self.reply.cost_usd)
+        charged = {"cost": cost, "cost_details": {"upstream_inference_cost": cost}}
+        return {
+            "prompt_tokens": usage.prompt,
+            "completion_tokens": usage.completion,
+            "total_tokens": usage.prompt + usage.completion,
+            "prompt_tokens_details": {"cached_tokens": usage.cached},
+            "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+        } | (charged if self._is_openrouter else {})
+
+    def completion(self, choices: int) -> dict[str, Any]:
+        """The whole answer as one object."""
+        message = {"role": "assistant", "content": self.reply.text, "refusal": None}
+        return self._frame("chat.completion") | {
+            "choices": [
+                {"index": i, "message": message} | self._finish(self.reply.finish_reason)
+                for i in range(choices)
+            ],
+            "usage": self.usage(),
+        }
+
+    async def stream(self, include_usage: bool, broken: Mode | None) -> AsyncIterator[bytes]:
+        """The answer as server-sent events; OpenRouter tells usage whether asked or not."""
+        told = include_usage or self._is_openrouter
+        frame = self._frame("chat.completion.chunk") | ({"usage": None} if told else {})
+
+        def data(choices: list[dict[str, Any]], **over: Any) -> bytes:
+            return b"data: " + json.dumps(frame | {"choices": choices} | over).encode() + b"\n\n"
+
+        if self._is_openrouter:
+            yield b": OPENROUTER PROCESSING\n\n"
+        yield data(
+            [{"index": 0, "delta": {"role": "assistant", "content": ""}} | self._finish(None)]
+        )
+        words = self.reply.text.split(" ")
+        for i in range(0, len(words), 8):
+            piece = " ".join(words[i : i + 8]) + (" " if i + 8 < len(words) else "")
+            yield data([{"index": 0, "delta": {"content": piece}} | self._finish(None)])
+            if broken == "drop":
+                raise ConnectionError("the connection is lost here, as ordered")
+            if broken is not None:
+                error = {"message": "Provider returned error", "code": 502}
+                yield data([{"index": 0, "delta": {}} | self._finish("error")], error=error)
+                return
+            await asyncio.sleep(0)
+        yield data([{"index": 0, "delta": {}} | self._finish(self.reply.finish_reason)])
+        if told:
+            yield data([], usage=self.usage())
+        yield b"data: [DONE]\n\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--name", choices=get_args(Name), required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--latency-scale", type=float, default=1.0)
+    chosen = parser.parse_args()
+    app = create_app(chosen.name, chosen.latency_scale)
+    uvicorn.run(app, host="127.0.0.1", port=chosen.port, log_level="warning", access_log=False)
+
+
+if __name__ == "__main__":
+    main()
