@@ -1,9 +1,11 @@
-"""A checkpoint and the calibration fold -> the checkpoint with a temperature for each head.
+"""A checkpoint and the calibration fold -> a temperature for each head, and cut points.
 
     python -m models.training.calibrate --table models/training/runs/table.jsonl.gz
 
 Source: Guo et al. 2017 (arXiv:1706.04599): one number a head, by the least negative
-log-likelihood on prompts that were not trained on.
+log-likelihood on prompts that were not trained on. The cuts are a suggestion for policy.toml: of
+the expected complexity, each is where those of at most 1, 2, 3 or 4 are best told from the rest
+(by Youden's J, 1950: the rates of both kinds count the same, however many there are).
 """
 
 from __future__ import annotations
@@ -42,9 +44,9 @@ def best(loss: dict[float, float]) -> float:
     return min(loss, key=lambda t: loss[t])
 
 
-def temperatures(checkpoint: Path, table: Path) -> dict[str, float]:
-    torch.set_num_threads(1)
-    complexity, sensitivity, levels, sensitive = logits(checkpoint, table)
+def temperatures(
+    complexity: Tensor, sensitivity: Tensor, levels: Tensor, sensitive: Tensor
+) -> dict[str, float]:
     known, told = ~levels.isnan(), ~sensitive.isnan()
     target = soft_levels(levels[known], Config().spread)
     return {
@@ -63,6 +65,18 @@ def temperatures(checkpoint: Path, table: Path) -> dict[str, float]:
     }
 
 
+def cut_points(expected: Tensor, levels: Tensor) -> list[float]:
+    """(N,) expected complexities and (N,) levels -> four ascending cuts."""
+    grid = [round(1.2 + 0.05 * i, 2) for i in range(72)]
+
+    def youden(cut: float, most: int) -> float:
+        below = expected < cut
+        easy = levels < most + 0.5
+        return (below[easy].float().mean() - below[~easy].float().mean()).item()
+
+    return [max(grid, key=lambda cut: youden(cut, most)) for most in (1, 2, 3, 4)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", type=Path, required=True)
@@ -70,9 +84,15 @@ def main() -> None:
     args = parser.parse_args()
     path = args.checkpoint / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    config["temperatures"] = temperatures(args.checkpoint, args.table)
+    torch.set_num_threads(1)
+    complexity, sensitivity, levels, sensitive = logits(args.checkpoint, args.table)
+    said = temperatures(complexity, sensitivity, levels, sensitive)
+    known = ~levels.isnan()
+    expected = torch.softmax(complexity[known] / said["complexity"], -1) @ torch.arange(1.0, 6.0)
+    config["temperatures"] = said
+    config["suggested_cuts"] = cut_points(expected, levels[known])
     path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    print(f"temperatures: {config['temperatures']}")
+    print(f"temperatures: {said}, cuts: {config['suggested_cuts']}")
 
 
 if __name__ == "__main__":

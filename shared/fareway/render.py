@@ -1,6 +1,9 @@
 """Chat messages -> the text that the classifier reads. What is trained is what is served.
 
-The last user turn comes first and weighs most; a little of what came before follows it.
+The last user turn comes first and whole: it is what has to be answered. What came before
+follows in the room that it leaves: a follow-up such as "and why?" takes its meaning from there,
+while a long question needs none. The classifier keeps a text's head and tail, so a long last
+turn must not be pushed out by its context.
 """
 
 from __future__ import annotations
@@ -8,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: Characters kept of the last user turn, of the system prompt, and of each earlier turn.
-LAST_TURN, SYSTEM, EARLIER_TURN, EARLIER_TURNS = 12_000, 400, 300, 4
+#: Characters at most of the last user turn, of the system prompt, and of each earlier turn.
+LAST_TURN, SYSTEM, EARLIER_TURN = 6_000, 400, 300
+EARLIER_TURNS = 4
+#: Characters that the last turn and its context share; the context always has the least of them.
+ROOM, LEAST_CONTEXT = 1_600, 200
 
 _MARKS = {
     "image_url": "[image]",
@@ -26,35 +32,41 @@ def render_prompt(text: str) -> str:
 
 
 def render(messages: Sequence[Mapping[str, Any]]) -> str:
-    """OpenAI chat messages -> text, at most about 14,000 characters. Never raises.
+    """OpenAI chat messages -> text of at most about 8,000 characters. Never raises.
 
-    The last user turn as it is; then, where there are any, a line for the system prompt and
-    one for each of the last turns before it.
+    The last user turn, then a line for the system prompt and one for each of the last turns
+    before or after it, the oldest first. Content that is neither text nor a known part is empty.
     """
-    last = _last_user(messages)
-    lines = [shorten(_text(messages[last].get("content")), LAST_TURN)] if last >= 0 else []
-    system = " ".join(
-        _text(m.get("content")) for m in messages if m.get("role") in ("system", "developer")
-    ).strip()
-    if system:
-        lines.append("System: " + shorten(system, SYSTEM))
-    earlier = [
-        m
-        for position, m in enumerate(messages)
-        if position != last and m.get("role") not in ("system", "developer")
-    ]
-    for message in earlier[-EARLIER_TURNS:]:
-        text = _text(message.get("content")) or ("[tool call]" if message.get("tool_calls") else "")
+    turns = [message for message in messages if isinstance(message, Mapping)]
+    last = _last_user(turns)
+    asked = shorten(_text(turns[last].get("content")), LAST_TURN) if last >= 0 else ""
+    context = _context(turns, last, max(LEAST_CONTEXT, ROOM - len(asked)))
+    return "\n".join(filter(None, [asked, *context]))
+
+
+def _context(turns: Sequence[Mapping[str, Any]], last: int, room: int) -> list[str]:
+    """Lines of the system prompt and of the turns around the last question, within the room."""
+    system = " ".join(_text(turn.get("content")) for turn in turns if _is_system(turn)).strip()
+    lines = ["System: " + shorten(system, min(SYSTEM, room))] if system else []
+    room -= sum(map(len, lines))
+    earlier: list[str] = []
+    for turn in reversed([t for i, t in enumerate(turns) if i != last and not _is_system(t)]):
+        text = _text(turn.get("content")) or ("[tool call]" if turn.get("tool_calls") else "")
+        line = f"{str(turn.get('role', ''))[:20].capitalize()}: {shorten(text, EARLIER_TURN)}"
+        if len(earlier) == EARLIER_TURNS or len(line) > room:
+            break
         if text:
-            role = str(message.get("role", "")).capitalize()
-            lines.append(f"{role}: {shorten(text, EARLIER_TURN)}")
-    return "\n".join(lines)
+            earlier.insert(0, line)
+            room -= len(line)
+    return lines + earlier
 
 
-def _last_user(messages: Sequence[Mapping[str, Any]]) -> int:
-    return next(
-        (i for i in range(len(messages) - 1, -1, -1) if messages[i].get("role") == "user"), -1
-    )
+def _is_system(turn: Mapping[str, Any]) -> bool:
+    return turn.get("role") in ("system", "developer")
+
+
+def _last_user(turns: Sequence[Mapping[str, Any]]) -> int:
+    return next((i for i in range(len(turns) - 1, -1, -1) if turns[i].get("role") == "user"), -1)
 
 
 def _text(content: object) -> str:
@@ -66,13 +78,15 @@ def _text(content: object) -> str:
     texts = []
     for part in content:
         if isinstance(part, Mapping):
-            mark = _MARKS.get(str(part.get("type")))
-            texts.append(mark or str(part.get("text") or ""))
+            words = part.get("text")
+            texts.append(
+                _MARKS.get(str(part.get("type"))) or (words if isinstance(words, str) else "")
+            )
     return " ".join(filter(None, texts))
 
 
 def shorten(text: str, limit: int) -> str:
-    """At most `limit` characters of a text: its head and its tail, half each."""
+    """At most `limit` characters of a text: its head and its tail, half each, and a mark."""
     if len(text) <= limit:
         return text
     half = limit // 2
