@@ -28,11 +28,16 @@ def url(name: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def client(url: str) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def _http(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, headers={"authorization": "Bearer k"}, timeout=10) as client:
-        client.post("/_sim/reset")
         yield client
+
+
+@pytest.fixture
+def client(_http: httpx.Client) -> httpx.Client:
+    _http.post("/_sim/reset")
+    return _http
 
 
 def ask(client: httpx.Client, name: str, **over: object) -> httpx.Response:
@@ -122,9 +127,10 @@ def test_the_invoice_is_the_sum_of_what_was_sent(client: httpx.Client, name: str
 
 @pytest.mark.parametrize("authorization", ["", "Basic k", "Bearer bad-key"])
 def test_a_key_is_required(client: httpx.Client, name: str, authorization: str) -> None:
-    client.headers["authorization"] = authorization
-    assert ask(client, name).status_code == 401
-    assert client.get("/v1/models").status_code == 401
+    headers = {"authorization": authorization}
+    body = {"model": MODELS[name], "messages": PROMPT}
+    assert client.post("/v1/chat/completions", json=body, headers=headers).status_code == 401
+    assert client.get("/v1/models", headers=headers).status_code == 401
 
 
 @pytest.mark.parametrize(
