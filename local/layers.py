@@ -26,7 +26,6 @@ LEFT_OUT = {
     "flatbuffers": "onnxruntime's model tools, which are pruned",
     "protobuf": "onnxruntime's model tools, which are pruned",
     "packaging": "onnxruntime's model tools, which are pruned",
-    "aiofiles": "aioboto3's client-side S3 encryption",
 }
 
 #: Where the functions run.

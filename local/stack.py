@@ -6,6 +6,7 @@ two simulated aggregators answer where TokenMix and OpenRouter would. Nothing se
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -40,7 +41,11 @@ def build() -> None:
     Raises:
         LocalCloudError: it failed; the message ends with what SAM said.
     """
-    _sam("build", "--config-env", "local", env={"UV": _uv()})
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "build.lock").open("w") as lock:
+        # Two builds at once would write the same folder.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _sam("build", "--config-env", "local", env={"UV": _uv()})
 
 
 def deploy(
@@ -108,6 +113,18 @@ def start_simulators(folder: Path) -> None:
             time.sleep(0.1)
 
 
+def runtime_python() -> Path:
+    """The interpreter that .venv-local was made of: it is the functions' Python."""
+    answer = subprocess.run(
+        [str(TOOLS / "python"), "-c", "import sys; print(sys.base_prefix, *sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    prefix, major, minor = answer.stdout.split()
+    return Path(prefix) / "bin" / f"python{major}.{minor}"
+
+
 def up() -> None:
     """Starts everything, or brings what runs up to date."""
     with _step(f"MiniStack, the AWS API on this machine, port {PORT}"):
@@ -156,7 +173,7 @@ def _put_local_keys(port: int, secret: str) -> None:
 
 def _sam(*arguments: str, env: dict[str, str]) -> None:
     """Runs the SAM CLI with the functions' Python first on PATH."""
-    path = os.pathsep.join([str(_python_folder()), os.environ.get("PATH", os.defpath)])
+    path = os.pathsep.join([str(runtime_python().parent), os.environ.get("PATH", os.defpath)])
     done = subprocess.run(
         [str(TOOLS / "sam"), *arguments],
         cwd=ROOT,
@@ -171,17 +188,6 @@ def _sam(*arguments: str, env: dict[str, str]) -> None:
     if done.returncode:
         end = "\n".join(done.stdout.splitlines()[-40:])
         raise LocalCloudError(f"sam {arguments[0]} failed:\n{end}")
-
-
-def _python_folder() -> Path:
-    """Where the interpreter is that .venv-local was made of: it is the functions' Python."""
-    answer = subprocess.run(
-        [str(TOOLS / "python"), "-c", "import sys; print(sys.base_prefix)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Path(answer.stdout.strip()) / "bin"
 
 
 def _uv() -> str:

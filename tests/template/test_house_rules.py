@@ -1,0 +1,175 @@
+"""What every resource of the deployment has to keep to."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fareway.cost import COLUMNS
+from local.cloud import ROOT, TOOLS
+
+Resources = dict[str, dict[str, Any]]
+
+#: Where CloudFormation knows no tags.
+UNTAGGED = {
+    "AWS::Glue::Database",
+    "AWS::Glue::Table",
+    "AWS::Logs::LogStream",
+    "AWS::S3::BucketPolicy",
+    "AWS::Serverless::LayerVersion",
+}
+
+
+def of_type(resources: Resources, kind: str) -> dict[str, Any]:
+    found = {n: r["Properties"] for n, r in resources.items() if r["Type"] == kind}
+    assert found, f"no {kind}"
+    return found
+
+
+def statements(resources: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("flags", [(), ("--lint",)], ids=["validate", "lint"])
+def test_sam_finds_it_valid(flags: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [TOOLS / "sam", "validate", "--region", "us-east-1", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_function_has_a_log_group_that_forgets(resources: Resources) -> None:
+    groups = of_type(resources, "AWS::Logs::LogGroup")
+    for function in of_type(resources, "AWS::Serverless::Function").values():
+        assert function["LoggingConfig"]["LogGroup"]["Ref"] in groups
+    assert all("RetentionInDays" in group for group in groups.values())
+
+
+def test_every_function_has_a_role_written_out(resources: Resources) -> None:
+    roles = of_type(resources, "AWS::IAM::Role")
+    for function in of_type(resources, "AWS::Serverless::Function").values():
+        assert function["Role"]["Fn::GetAtt"][0] in roles
+    assert not any("ManagedPolicyArns" in role for role in roles.values())
+
+
+def test_no_permission_is_wider_than_its_use(resources: Resources) -> None:
+    for role, statement in statements(resources):
+        assert statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"]):
+            assert "*" not in action, role
+        for target in as_list(statement["Resource"]):
+            assert isinstance(target, dict), f"{role}: {target} is no resource of ours"
+            text = str(next(iter(target.values())))
+            assert "*" not in text or re.search(r"\$\{LedgerBucket\.Arn\}/[a-z-]+/\*$", text), role
+
+
+def test_a_request_may_do_just_this(resources: Resources) -> None:
+    allowed = {
+        (action, str(next(iter(target.values()))))
+        for role, statement in statements(resources)
+        if role == "ApiFunctionRole"
+        for action in as_list(statement["Action"])
+        for target in as_list(statement["Resource"])
+    }
+    assert allowed == {
+        ("logs:CreateLogStream", "['ApiFunctionLogGroup', 'Arn']"),
+        ("logs:PutLogEvents", "['ApiFunctionLogGroup', 'Arn']"),
+        ("dynamodb:GetItem", "['Keys', 'Arn']"),
+        ("dynamodb:GetItem", "['DecisionCache', 'Arn']"),
+        ("dynamodb:PutItem", "['DecisionCache', 'Arn']"),
+        ("secretsmanager:GetSecretValue", "UpstreamSecret"),
+        ("firehose:PutRecord", "['LedgerStream', 'Arn']"),
+        ("s3:PutObject", "${LedgerBucket.Arn}/ledger-fallback/*"),
+    }
+
+
+def test_buckets_are_private_encrypted_and_speak_tls_only(resources: Resources) -> None:
+    policies = {
+        policy["Bucket"]["Ref"]: policy["PolicyDocument"]["Statement"]
+        for policy in of_type(resources, "AWS::S3::BucketPolicy").values()
+    }
+    for name, bucket in of_type(resources, "AWS::S3::Bucket").items():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+        assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert any(
+            statement["Effect"] == "Deny"
+            and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+            for statement in policies[name]
+        )
+
+
+def test_tables_are_encrypted(resources: Resources) -> None:
+    for table in of_type(resources, "AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"] == {"SSEEnabled": True}
+
+
+@pytest.mark.parametrize("name", ["Keys", "LedgerBucket"])
+def test_what_cannot_be_made_again_outlives_the_stack(resources: Resources, name: str) -> None:
+    assert resources[name]["DeletionPolicy"] == "Retain"
+    assert resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_whatever_can_be_tagged_is(resources: Resources) -> None:
+    for name, resource in resources.items():
+        if resource["Type"] in UNTAGGED:
+            continue
+        tags = resource["Properties"]["Tags"]
+        if isinstance(tags, list):
+            tags = {tag["Key"]: tag["Value"] for tag in tags}
+        assert tags == {"Application": "fareway", "Stage": {"Ref": "Stage"}}, name
+
+
+def test_a_new_layer_is_a_new_version(resources: Resources) -> None:
+    for function in of_type(resources, "AWS::Serverless::Function").values():
+        assert function["AutoPublishAlias"] == "live"
+        assert function["AutoPublishAliasAllProperties"] is True
+
+
+def test_paths_and_methods_are_explicit(resources: Resources) -> None:
+    events = resources["ApiFunction"]["Properties"]["Events"].values()
+    assert {(e["Properties"]["Method"], e["Properties"]["Path"]) for e in events} == {
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/v1/models"),
+        ("POST", "/v1/route"),
+        ("GET", "/healthz"),
+    }
+
+
+def test_the_function_gives_up_before_it_is_cut_off(resources: Resources) -> None:
+    function = resources["ApiFunction"]["Properties"]
+    deadline_ms = int(function["Environment"]["Variables"]["FAREWAY_DEADLINE_MS"])
+    assert deadline_ms / 1000 <= function["Timeout"] - 2 <= 27
+
+
+def test_the_functions_names_are_all_known_to_settings(resources: Resources) -> None:
+    known = (ROOT / "shared" / "fareway" / "settings.py").read_text(encoding="utf-8")
+    for name in resources["ApiFunction"]["Properties"]["Environment"]["Variables"]:
+        assert name in known or name.endswith("_BASE_URL"), name
+
+
+def test_the_lakes_columns_are_the_events(resources: Resources) -> None:
+    columns = resources["CostEvents"]["Properties"]["TableInput"]["StorageDescriptor"]["Columns"]
+    assert [(c["Name"], c["Type"]) for c in columns] == list(COLUMNS.items())
+
+
+def test_events_land_where_the_table_looks(resources: Resources) -> None:
+    table = resources["CostEvents"]["Properties"]["TableInput"]
+    stream = resources["LedgerStream"]["Properties"]["ExtendedS3DestinationConfiguration"]
+    where = table["Parameters"]["storage.location.template"]["Fn::Sub"]
+    assert where == "s3://${LedgerBucket}/events/dt=${!dt}/"
+    assert stream["Prefix"] == "events/dt=!{timestamp:yyyy-MM-dd}/"
+    assert table["Parameters"]["projection.dt.format"] == "yyyy-MM-dd"
