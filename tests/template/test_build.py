@@ -32,7 +32,7 @@ def run(layers: list[Path], built: Path, code: str) -> str:
         # -I -S: neither this folder, nor the environment, nor any site-packages.
         [runtime_python(), "-I", "-S", "-c", f"import sys; sys.path += {paths}\n{code}"],
         cwd=built,
-        env={"FAREWAY_API_KEY": "k", "AWS_DEFAULT_REGION": "us-east-1"},
+        env={"FAREWAY_API_KEY": "k", "AWS_DEFAULT_REGION": "eu-west-1"},
         capture_output=True,
         text=True,
         check=False,
@@ -94,10 +94,10 @@ def test_the_pruned_sdk_still_knows_our_services(built: Path, layers: list[Path]
         print(boto3.client("secretsmanager").meta.endpoint_url)
     """)
     assert run(layers, built, code).split() == [
-        "https://dynamodb.us-east-1.amazonaws.com",
-        "https://firehose.us-east-1.amazonaws.com",
-        "https://s3.us-east-1.amazonaws.com",
-        "https://secretsmanager.us-east-1.amazonaws.com",
+        "https://dynamodb.eu-west-1.amazonaws.com",
+        "https://firehose.eu-west-1.amazonaws.com",
+        "https://s3.eu-west-1.amazonaws.com",
+        "https://secretsmanager.eu-west-1.amazonaws.com",
     ]
 
 
