@@ -68,7 +68,7 @@ def deploy(
     local = config["local"]["deploy"]["parameters"]
     chosen = dict(pair.split("=", 1) for pair in local["parameter_overrides"])
     chosen |= parameters or {}
-    overrides = [f"{name}={value}" for name, value in chosen.items()]
+    overrides = [f'{name}="{value}"' for name, value in chosen.items()]
     _sam("deploy", "--config-env", "local", "--parameter-overrides", *overrides, env=aws_env(port))
     outputs = _outputs(port, local["stack_name"])
     outputs["aws_endpoint_url"] = f"http://127.0.0.1:{port}"
