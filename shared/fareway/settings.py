@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,7 @@ def _by_aggregator(env: Mapping[str, str], prefix: str, suffix: str) -> dict[str
 
 
 def _classifier_dir() -> Path:
-    """The model's folder: the checkout's, or the layer's (`/opt`) on Lambda."""
+    """The model's folder: the checkout's, or the classifier layer's, found as Python finds it."""
     checkout = PACKAGE.parents[1] / "models" / "classifier"
-    return checkout if checkout.is_dir() else Path("/opt")
+    layers = (Path(entry) / "fareway_classifier" for entry in sys.path)
+    return next((folder for folder in (checkout, *layers) if folder.is_dir()), checkout)
