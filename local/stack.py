@@ -25,10 +25,11 @@ from rich.console import Console
 from local.background import Background
 from local.cloud import REGION, ROOT, TOOLS, LocalCloudError, answers, aws_env, start_ministack
 
-FOLDER = ROOT / ".local"
 PORT = int(os.environ.get("FAREWAY_LOCAL_PORT", "4566"))
-#: Simulated aggregator -> its port, as in samconfig.toml's local environment.
-SIMULATORS = {"openrouter": 4601, "tokenmix": 4602}
+#: A second cloud, on another port, keeps to a folder of its own.
+FOLDER = ROOT / ".local" / ("" if PORT == 4566 else str(PORT))
+#: Simulated aggregator -> its port: 4601 and 4602, as in samconfig.toml, or as far from PORT.
+SIMULATORS = {"openrouter": PORT + 35, "tokenmix": PORT + 36}
 #: What stands in the upstream secret here; the simulators take any key.
 LOCAL_KEYS = {name: f"local-{name}" for name in SIMULATORS}
 
@@ -42,7 +43,7 @@ def build() -> None:
         LocalCloudError: it failed; the message ends with what SAM said.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "build.lock").open("w") as lock:
+    with (ROOT / ".local" / "build.lock").open("w") as lock:
         # Two builds at once would write the same folder.
         fcntl.flock(lock, fcntl.LOCK_EX)
         _sam("build", "--config-env", "local", env={"UV": _uv()})
@@ -76,6 +77,7 @@ def deploy(
         f"http://127.0.0.1:{port}/restapis/{outputs['ApiId']}/{chosen['Stage']}/_user_request_"
     )
     _put_local_keys(port, outputs["UpstreamSecret"])
+    _serve_what_was_deployed(port, outputs["ApiFunctionName"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "outputs.json").write_text(json.dumps(outputs, indent=2) + "\n", encoding="utf-8")
     return outputs
@@ -93,13 +95,17 @@ def aws_client(service: str, port: int) -> Any:
 
 
 def start_simulators(folder: Path) -> None:
-    """Starts the two simulated aggregators unless they run."""
+    """Starts the two simulated aggregators unless they run.
+
+    Raises:
+        LocalCloudError: something else has the port, or one did not come up.
+    """
     for name, port in SIMULATORS.items():
         process = Background(name, folder)
-        if process.pid() is not None and answers(port, "/healthz"):
+        if process.pid() is not None and answers(port):
             continue
         process.stop()
-        if answers(port, "/healthz"):
+        if answers(port):
             raise LocalCloudError(f"port {port} is taken: no room for the simulated {name}")
         process.start(
             [sys.executable, "-m", "local.aggregator", "--name", name, "--port", str(port)],
@@ -107,7 +113,7 @@ def start_simulators(folder: Path) -> None:
             ROOT,
         )
         give_up = time.monotonic() + 20
-        while not answers(port, "/healthz"):
+        while not answers(port):
             if process.pid() is None or time.monotonic() > give_up:
                 raise LocalCloudError(f"the simulated {name} did not come up:\n{process.tail()}")
             time.sleep(0.1)
@@ -127,13 +133,13 @@ def runtime_python() -> Path:
 
 def up() -> None:
     """Starts everything, or brings what runs up to date."""
-    with _step(f"MiniStack, the AWS API on this machine, port {PORT}"):
+    with step(f"MiniStack, the AWS API on this machine, port {PORT}"):
         start_ministack(PORT, FOLDER)
-    with _step("simulated aggregators: " + ", ".join(f"{n} {p}" for n, p in SIMULATORS.items())):
+    with step("simulated aggregators: " + ", ".join(f"{n} {p}" for n, p in SIMULATORS.items())):
         start_simulators(FOLDER)
-    with _step("sam build: the functions and their layers"):
+    with step("sam build: the functions and their layers"):
         build()
-    with _step("sam deploy: template.yaml, as it goes to AWS"):
+    with step("sam deploy: template.yaml, as it goes to AWS"):
         outputs = deploy(PORT, FOLDER, rebuild=False)
     console.print(f"\nendpoint  {outputs['endpoint_url']}/v1")
     console.print(f"outputs   {(FOLDER / 'outputs.json').relative_to(ROOT)}")
@@ -171,6 +177,21 @@ def _put_local_keys(port: int, secret: str) -> None:
         client.put_secret_value(SecretId=secret, SecretString=json.dumps(LOCAL_KEYS))
 
 
+def _serve_what_was_deployed(port: int, function: str) -> None:
+    """Moves the alias to a new version where a parameter alone has changed.
+
+    On AWS, SAM does so; MiniStack gives SAM the parameters' defaults, so it sees no change.
+    """
+    client = aws_client("lambda", port)
+    latest, live = (
+        client.get_function_configuration(FunctionName=function, **qualifier)["Environment"]
+        for qualifier in ({}, {"Qualifier": "live"})
+    )
+    if latest != live:
+        version = client.publish_version(FunctionName=function)["Version"]
+        client.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+
+
 def _sam(*arguments: str, env: dict[str, str]) -> None:
     """Runs the SAM CLI with the functions' Python first on PATH."""
     path = os.pathsep.join([str(runtime_python().parent), os.environ.get("PATH", os.defpath)])
@@ -201,7 +222,7 @@ def _uv() -> str:
 
 
 @contextmanager
-def _step(what: str) -> Iterator[None]:
+def step(what: str) -> Iterator[None]:
     """Says what is being done and how long it took."""
     begun = time.monotonic()
     console.print(f"[bold cyan]-[/] {what} ", end="")

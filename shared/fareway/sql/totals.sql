@@ -1,6 +1,15 @@
 -- Everything in one row: requests, money, cache hits, failovers, failures.
 WITH events AS (
     SELECT DISTINCT * FROM cost_events WHERE dt BETWEEN '$first' AND '$last'
+),
+-- The median as the middle of the sorted rows: Athena's approx_percentile is not in every engine.
+ranked AS (
+    SELECT
+        *,
+        count(*) OVER ()                                          AS n,
+        row_number() OVER (ORDER BY classifier_ms)                AS by_classifier,
+        row_number() OVER (ORDER BY total_ms - upstream_ms)       AS by_overhead
+    FROM events
 )
 SELECT
     count(*)                                                      AS requests,
@@ -11,6 +20,6 @@ SELECT
     coalesce(sum(CASE WHEN status = 200 AND cost_usd IS NULL THEN 1 ELSE 0 END), 0) AS unpriced,
     sum(cost_usd)                                                 AS cost_usd,
     sum(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd END)     AS baseline_usd,
-    approx_percentile(classifier_ms, 0.5)                         AS classifier_p50_ms,
-    approx_percentile(total_ms - upstream_ms, 0.5)                AS overhead_p50_ms
-FROM events
+    max(CASE WHEN 2 * by_classifier <= n + 1 THEN classifier_ms END)        AS classifier_p50_ms,
+    max(CASE WHEN 2 * by_overhead <= n + 1 THEN total_ms - upstream_ms END) AS overhead_p50_ms
+FROM ranked
