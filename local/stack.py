@@ -58,7 +58,8 @@ def deploy(
     `aws_endpoint_url`. They are written to `folder/outputs.json` as well.
 
     Args:
-        parameters: the template's, over those of samconfig.toml's local environment.
+        parameters: the template's, over those of samconfig.toml's local environment and the
+            simulators' addresses.
 
     Raises:
         LocalCloudError: the build or the deployment failed.
@@ -68,6 +69,8 @@ def deploy(
     config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
     local = config["local"]["deploy"]["parameters"]
     chosen = dict(pair.split("=", 1) for pair in local["parameter_overrides"])
+    chosen["OpenRouterBaseUrl"] = f"http://127.0.0.1:{SIMULATORS['openrouter']}/api/v1"
+    chosen["TokenMixBaseUrl"] = f"http://127.0.0.1:{SIMULATORS['tokenmix']}/v1"
     chosen |= parameters or {}
     overrides = [f'{name}="{value}"' for name, value in chosen.items()]
     _sam("deploy", "--config-env", "local", "--parameter-overrides", *overrides, env=aws_env(port))
@@ -184,10 +187,10 @@ def _serve_what_was_deployed(port: int, function: str) -> None:
     """
     client = aws_client("lambda", port)
     latest, live = (
-        client.get_function_configuration(FunctionName=function, **qualifier)["Environment"]
-        for qualifier in ({}, {"Qualifier": "live"})
+        client.get_function_configuration(FunctionName=f"{function}{qualifier}")
+        for qualifier in ("", ":live")
     )
-    if latest != live:
+    if any(latest[part] != live[part] for part in ("Environment", "Layers", "CodeSha256")):
         version = client.publish_version(FunctionName=function)["Version"]
         client.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
 

@@ -41,7 +41,7 @@ class CostEvent:
     served_model: str | None
     aggregator: str | None
     attempts: int
-    failovers: int
+    failovers: int  # candidates passed over: they failed, or their breaker was open
     stream: bool
     prompt_tokens: int | None
     cached_tokens: int | None
@@ -70,7 +70,7 @@ class CostEvent:
     def record(self) -> dict[str, Any]:
         """The event as the ledger stores it: JSON types, money as a decimal string."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: str(v) if isinstance(v, Decimal) else v for k, v in values.items()}
+        return {k: f"{v:f}" if isinstance(v, Decimal) else v for k, v in values.items()}
 
 
 _GLUE = {str: "string", float: "double", int: "int", bool: "boolean", Decimal: "decimal(18,9)"}

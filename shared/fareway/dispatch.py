@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from fareway.breaker import Breakers
@@ -33,15 +32,14 @@ class Attempt:
 
 @dataclass(slots=True)
 class Trail:
-    """What dispatch did; it is told also when nothing answered."""
+    """What dispatch did; it is told also when nothing answered.
+
+    Args:
+        passed_over: candidates that were tried in vain or rested, before the one that answered.
+    """
 
     attempts: list[Attempt] = field(default_factory=list)
-
-    @property
-    def failovers(self) -> int:
-        """How many times the call moved on to another candidate."""
-        moves = [a.candidate for a in self.attempts]
-        return sum(a != b for a, b in pairwise(moves))
+    passed_over: list[str] = field(default_factory=list)
 
     @property
     def upstream_ms(self) -> float:
@@ -85,9 +83,10 @@ class Dispatcher:
         # The second round is for those whose breaker is open: a try beats a certain failure.
         rounds = [(c, True) for c in candidates] + [(c, False) for c in candidates]
         for position, (candidate, heed_breaker) in enumerate(rounds):
-            if candidate.aggregator in down or (trail.attempts and not heed_breaker):
+            if trail.attempts and not heed_breaker:
                 continue
-            if heed_breaker and not self._allowed(candidate):
+            if candidate.aggregator in down or (heed_breaker and not self._allowed(candidate)):
+                trail.passed_over.append(candidate.name)
                 continue
             last = all(c.aggregator in down for c in candidates[position + 1 :])
             try:
@@ -96,6 +95,7 @@ class Dispatcher:
                 if failure.rejected is not None:
                     raise failure.rejected from failure
                 failures.append(failure)
+                trail.passed_over.append(candidate.name)
                 if failure.whole_aggregator:
                     down.add(candidate.aggregator)
                 if self.clock() >= deadline:

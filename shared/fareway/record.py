@@ -94,7 +94,7 @@ def cost_event(
         served_model=completion.served_model if completion else None,
         aggregator=candidate.aggregator if candidate else None,
         attempts=len(trail.attempts),
-        failovers=trail.failovers,
+        failovers=len(set(trail.passed_over)),
         stream=asked.chat.stream,
         prompt_tokens=usage.prompt_tokens if usage else None,
         cached_tokens=usage.cached_tokens if usage else None,

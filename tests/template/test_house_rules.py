@@ -137,6 +137,8 @@ def test_a_new_layer_is_a_new_version(resources: Resources) -> None:
     for function in of_type(resources, "AWS::Serverless::Function").values():
         assert function["AutoPublishAlias"] == "live"
         assert function["AutoPublishAliasAllProperties"] is True
+    layers = of_type(resources, "AWS::Serverless::LayerVersion").values()
+    assert all(layer["PublishLambdaVersion"] is True for layer in layers)
 
 
 def test_paths_and_methods_are_explicit(resources: Resources) -> None:

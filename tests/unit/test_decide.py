@@ -1,13 +1,13 @@
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fareway.asks import Bounds, Needs
 from fareway.decide import decide, pass_through, pinned_tier
 from fareway.errors import BadRequest, ModelNotFound
 from fareway.policy import TIERS
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.builders import a_chat, a_policy, a_verdict
 
 POLICY = a_policy()

@@ -6,13 +6,13 @@ import json
 
 import httpx
 import pytest
+
 from fareway.breaker import Breakers
 from fareway.decide import Candidate
 from fareway.dispatch import Dispatcher, Trail
 from fareway.errors import AllCandidatesFailed, UpstreamRejected
 from fareway.policy import Attempts
 from fareway.providers.aggregator import Aggregator
-
 from tests.builders import a_chat, a_completion
 
 RULES = Attempts(
@@ -79,9 +79,7 @@ class World:
         self.trail = Trail()
         pairs = [name.split("_") for name in names]
         candidates = [Candidate(a, model, model, "cheap", None) for a, model in pairs]
-        return await self.dispatcher.dispatch(
-            candidates, a_chat(), self.now + seconds, self.trail
-        )
+        return await self.dispatcher.dispatch(candidates, a_chat(), self.now + seconds, self.trail)
 
 
 async def test_the_first_candidate_answers():
@@ -121,7 +119,7 @@ async def test_then_the_next_model_and_then_the_next_aggregator():
     candidate, _ = await world.run("one_a", "one_b", "two_a")
     assert candidate.name == "two/a"
     assert world.calls == ["one_a", "one_a", "one_b", "one_b", "two_a"]
-    assert world.trail.failovers == 2
+    assert world.trail.passed_over == ["one/a", "one/b"]
 
 
 async def test_an_aggregator_that_is_down_is_left_as_a_whole():
@@ -201,6 +199,7 @@ async def test_a_breaker_opens_and_the_candidate_rests():
     world.calls.clear()
     await world.run("one_a", "two_a")
     assert world.calls == ["two_a"]
+    assert world.trail.passed_over == ["one/a"]
 
 
 async def test_after_the_cooldown_one_probe_closes_it():

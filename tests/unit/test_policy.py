@@ -1,7 +1,7 @@
 import pytest
+
 from fareway.errors import ConfigError
 from fareway.policy import load_policy
-
 from tests.builders import POLICY_FILE, a_policy
 
 
@@ -16,9 +16,7 @@ def written(tmp_path, *changes):
 
 
 def cuts_line():
-    return next(
-        line for line in POLICY_FILE.read_text().splitlines() if line.startswith("cuts = ")
-    )
+    return next(line for line in POLICY_FILE.read_text().splitlines() if line.startswith("cuts = "))
 
 
 def test_the_shipped_policy_is_sound_and_all_its_models_are_priced():

@@ -1,11 +1,11 @@
 from decimal import Decimal
 
 import pytest
-from fareway.bill import bill, estimate_usage
-from fareway.prices import Price, Usage, list_prices
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fareway.bill import bill, estimate_usage
+from fareway.prices import Price, Usage, list_prices
 from tests.builders import a_completion, a_policy
 
 PRICES = list_prices()

@@ -1,8 +1,8 @@
 import json
 
-from fareway.sse import as_events
 from openai.types.chat import ChatCompletionChunk
 
+from fareway.sse import as_events
 from tests.builders import a_completion
 
 

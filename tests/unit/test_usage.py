@@ -2,9 +2,9 @@ from decimal import Decimal
 
 import httpx
 import pytest
+
 from fareway.prices import Usage
 from fareway.providers.aggregator import Aggregator, read_usage
-
 from tests.builders import a_chat, a_completion
 
 

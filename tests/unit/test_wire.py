@@ -1,7 +1,7 @@
 import pytest
+
 from fareway.errors import BadRequest, PayloadTooLarge
 from fareway.wire import MAX_BODY_BYTES, MAX_MESSAGES, parse_chat
-
 from tests.builders import a_chat, raw
 
 

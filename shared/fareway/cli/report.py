@@ -43,9 +43,7 @@ def show(
 def print_report(figures: Report, console: Console) -> None:
     """The three tables: by tier, by model, and the totals."""
     console.print(_money_table("Where the prompts went", figures.by_tier, ("tier", "lane")))
-    console.print(
-        _money_table("Who answered", figures.by_model, ("served_model", "aggregator", "failovers"))
-    )
+    console.print(_money_table("Who answered", figures.by_model, ("served_model", "aggregator")))
     totals = figures.totals
     share = saved_share(totals)
     facts = Table(title=f"In all, {_days(figures.first, figures.last)}", show_header=False)
@@ -57,10 +55,7 @@ def print_report(figures: Report, console: Console) -> None:
         "[bold]saved[/]", f"[bold]{saved:.6f} USD{'' if share is None else f' ({share:.1%})'}[/]"
     )
     facts.add_row("decision cache hits", str(totals["cache_hits"]))
-    facts.add_row(
-        "failovers",
-        f"{totals['failovers']}, {totals['saved_by_failover']} requests answered by one",
-    )
+    facts.add_row("answered after a failover", str(totals["answered_by_failover"]))
     if int(totals["unpriced"] or 0):
         facts.add_row("[yellow]unpriced, not in the sums[/]", str(totals["unpriced"]))
     facts.add_row("classifier, median", f"{Decimal(totals['classifier_p50_ms'] or 0):.1f} ms")
@@ -71,9 +66,9 @@ def print_report(figures: Report, console: Console) -> None:
 def _money_table(title: str, rows: Sequence[Row], names: tuple[str, ...]) -> Table:
     table = Table(title=title)
     for name in names:
-        table.add_column(name.replace("_", " "))
-    for name in ("requests", "cost USD", "all-premium USD", "saved"):
-        table.add_column(name, justify="right")
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for name in ("requests", "USD", "all-premium", "saved"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         share = saved_share(row)
         table.add_row(

@@ -6,7 +6,6 @@ SELECT
     coalesce(served_model, '(none)')                              AS served_model,
     coalesce(aggregator, '(none)')                                AS aggregator,
     count(*)                                                      AS requests,
-    sum(failovers)                                                AS failovers,
     sum(cost_usd)                                                 AS cost_usd,
     sum(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd END)     AS baseline_usd
 FROM events
