@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from fareway.asks import Bounds, Needs
-from fareway.errors import BadRequest, ModelNotFound
+from fareway.errors import BadRequest, FarewayError, ModelNotFound, NoAggregator
 from fareway.policy import TIERS, Policy, Tier
 from fareway.prices import Price, Usage
 from fareway.verdict import Verdict
@@ -87,6 +87,7 @@ def decide(
 
     Raises:
         BadRequest: no candidate within the bounds can do what the request needs.
+        NoAggregator: no aggregator can be called.
     """
     complexity = None if verdict is None else policy.complexity(verdict.score)
     sensitive = verdict is None or verdict.sensitivity >= policy.sensitivity.threshold
@@ -188,9 +189,11 @@ def _refusal(policy: Policy, candidate: Candidate, bounds: Bounds, needs: Needs)
     return None
 
 
-def _nothing_fits(refusals: Mapping[str, str], aggregators: tuple[str, ...]) -> BadRequest:
+def _nothing_fits(refusals: Mapping[str, str], aggregators: tuple[str, ...]) -> FarewayError:
     if not aggregators:
-        return BadRequest("No aggregator has a key; see the upstream keys.", code="no_aggregator")
+        return NoAggregator(
+            "No aggregator has a key. Put one into the upstream secret, or set <NAME>_API_KEY."
+        )
     over_cost = any("x-fareway-max-cost-usd" in why for why in refusals.values())
     whys = "; ".join(f"{model} {why}" for model, why in refusals.items())
     return BadRequest(

@@ -6,6 +6,7 @@ FarewayError
 │   └── ModelNotFound     404
 ├── Unauthorised          401
 ├── KeysUnavailable       503  the key table does not answer and the key is not known here
+├── NoAggregator          503  no aggregator has a key
 ├── UpstreamRejected      4xx  an upstream says that the request itself is wrong
 ├── AllCandidatesFailed   502, 504 or 429
 ├── ProviderError              one attempt failed; never leaves `dispatch`
@@ -77,6 +78,11 @@ class Unauthorised(FarewayError):
 class KeysUnavailable(FarewayError):
     status = 503
     code = "keys_unavailable"
+
+
+class NoAggregator(FarewayError):
+    status = 503
+    code = "no_aggregator"
 
 
 class UpstreamRejected(FarewayError):

@@ -43,7 +43,9 @@ async def test_a_missing_table_is_a_miss_and_no_failure(sdk, logged):
 
 async def test_an_unreachable_table_is_a_miss(sdk, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    assert await DecisionCache(Aws(), "cache", 2).get("k") is None
+    unreachable = Aws()
+    assert await DecisionCache(unreachable, "cache", 2).get("k") is None
+    await unreachable.close()
 
 
 async def test_a_damaged_entry_is_a_miss(sdk, table):

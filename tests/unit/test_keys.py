@@ -52,12 +52,13 @@ async def test_a_table_that_is_down_keeps_known_keys_and_tells_the_others(sdk, n
     keys = KeyTable(sdk, name, now=lambda: clock[0])
     caller = await keys.caller(f"Bearer {key}")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    keys.aws = Aws()
+    keys.aws = unreachable = Aws()
     clock[0] = 600.0
     assert await keys.caller(f"Bearer {key}") == caller
     with pytest.raises(KeysUnavailable) as caught:
         await keys.caller("Bearer fw-other")
     assert caught.value.status == 503
+    await unreachable.close()
 
 
 def test_the_table_holds_hashes_and_the_list_not_even_those(name):
