@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -105,8 +106,7 @@ async def test_the_ledgers_sum_is_the_upstreams_invoice(world, logged):
     for prompt in ("complexity 1", "complexity 3 sensitive", "complexity 5", "complexity 1"):
         await chat(world, prompt, headers={"x-fareway-session": "s"})
     invoice = httpx.get(f"{world.simulators['tokenmix']}/_sim/invoice").json()
-    spent = sum(float(e["cost_usd"]) for e in events(logged))
-    assert spent == pytest.approx(float(invoice["usd"]), abs=1e-9)
+    assert sum(Decimal(e["cost_usd"]) for e in events(logged)) == Decimal(invoice["cost_usd"])
 
 
 async def test_neither_prompt_nor_answer_nor_key_is_logged(world, capsys):
