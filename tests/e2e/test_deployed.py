@@ -180,7 +180,6 @@ def test_losing_firehose_loses_no_event(deployed, sdk):
                 "BucketARN",
                 "Prefix",
                 "ErrorOutputPrefix",
-                "BufferingHints",
                 "CompressionFormat",
                 "DataFormatConversionConfiguration",
             )
