@@ -33,7 +33,7 @@ $(filter .venv-uv/bin/uv,$(UV)):
 .venv-train/.done: models/training/requirements.txt
 	@echo "- the training environment (.venv-train)"
 	@python3 -m venv --clear .venv-train
-	@.venv-train/bin/pip install -q -r models/training/requirements.txt
+	@.venv-train/bin/pip install -qq -r models/training/requirements.txt
 	@touch $@
 
 demo: setup ## deploy the whole stack on this machine, route 100 prompts, print what was saved
@@ -49,8 +49,8 @@ serve: .venv/.done ## serve the endpoint with uvicorn, without AWS
 	@$(RUN)fareway serve
 
 test: setup .venv-train/.done ## run every test
-	@$(RUN)python -m pytest
-	@PYTHONPATH=shared .venv-train/bin/python -m pytest tests/models
+	@$(RUN)python -m pytest --ignore tests/models
+	@PYTHONPATH=shared .venv-train/bin/python -m pytest --confcutdir tests/models tests/models
 
 check: .venv/.done .venv-local/.done ## format, lint, types, import directions, templates
 	@$(RUN)ruff format --check .

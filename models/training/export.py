@@ -16,7 +16,7 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models.training.bag import BagConfig, NgramBag
 from models.training.model import PromptClassifier, Shape
 
 HERE = Path(__file__).parent
@@ -40,20 +41,25 @@ INPUTS, OUTPUTS = ("ids", "mask"), ("complexity", "sensitivity")
 
 
 class Served(nn.Module):
-    """The classifier as it is served: probabilities, each head at its own temperature."""
+    """What is served: the decoder's and the bag's logits, weighed for each head, as probabilities.
 
-    def __init__(self, model: PromptClassifier, temperatures: Mapping[str, float]) -> None:
+    Args:
+        blend: of "complexity" and of "sensitivity", the weights of the decoder and of the bag.
+    """
+
+    def __init__(
+        self, model: PromptClassifier, bag: NgramBag, blend: Mapping[str, Sequence[float]]
+    ) -> None:
         super().__init__()
-        self.model = model
-        self.t_complexity = temperatures.get("complexity", 1.0)
-        self.t_sensitivity = temperatures.get("sensitivity", 1.0)
+        self.model, self.bag, self.blend = model, bag, blend
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) int64, (B, T) int64 -> (B, 5) and (B,) probabilities."""
-        complexity, sensitivity = self.model(ids, mask)
+        decoder, bag = self.model(ids, mask), self.bag(ids, mask)
+        (one, two), (three, four) = self.blend["complexity"], self.blend["sensitivity"]
         return (
-            torch.softmax(complexity / self.t_complexity, dim=-1),
-            torch.sigmoid(sensitivity / self.t_sensitivity),
+            torch.softmax(one * decoder[0] + two * bag[0], dim=-1),
+            torch.sigmoid(three * decoder[1] + four * bag[1]),
         )
 
 
@@ -62,12 +68,14 @@ class NotTheSame(RuntimeError):
 
 
 def load(checkpoint: Path) -> Served:
-    """A checkpoint folder (weights.safetensors, config.json) -> the model as served."""
+    """weights.safetensors, bag.safetensors and config.json -> the model as it is served."""
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    model = PromptClassifier(Shape(**config["shape"]))
-    weights = load_file(checkpoint / "weights.safetensors")
-    model.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    return Served(model, config.get("temperatures", {})).eval()
+    model, bag = PromptClassifier(Shape(**config["shape"])), NgramBag(BagConfig())
+    for module, name in ((model, "weights.safetensors"), (bag, "bag.safetensors")):
+        weights = load_file(checkpoint / name)
+        module.load_state_dict({key: weight.float() for key, weight in weights.items()})
+    even = {"complexity": (0.5, 0.5), "sensitivity": (0.5, 0.5)}  # until calibrate.py has weighed
+    return Served(model, bag, config.get("blend", even)).eval()
 
 
 def to_fp32(served: Served, path: Path) -> None:

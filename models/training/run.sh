@@ -12,6 +12,7 @@ step() { echo "- $1"; nice -n 5 "$PYTHON" -m "models.training.$1" "${@:2}"; }
 step tokenizer --out models/classifier/tokenizer.json
 step prepare --data "$DATA" --out "$RUNS/table.jsonl.gz"
 step train --table "$RUNS/table.jsonl.gz" --runs "$RUNS" "$@"
+step bag --table "$RUNS/table.jsonl.gz"
 step calibrate --table "$RUNS/table.jsonl.gz"
 step export
 step evaluate --table "$RUNS/table.jsonl.gz"
