@@ -8,10 +8,13 @@ The last line with `--json` is one JSON object.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
@@ -30,7 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    figures = added_latency() | throughput()
+    # Without a stream, the log is the ledger.
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        figures = added_latency() | throughput()
     for name, value in figures.items():
         print(f"{name:<28}{value:>10}")
     if args.json:
@@ -86,8 +91,9 @@ def throughput() -> dict[str, float]:
         start = time.perf_counter()
         classifier.score(text)
         singles.append((time.perf_counter() - start) * 1000)
+    all_cores = Classifier.load(folder, threads=os.cpu_count() or 1)
     start = time.perf_counter()
-    classifier.score_many(texts)
+    all_cores.score_many(texts)
     batch_s = time.perf_counter() - start
     return {
         "classifier_load_ms": round((loaded - begun) * 1000, 1),

@@ -19,7 +19,8 @@ def serve(app: FastAPI, port: int = 0) -> Iterator[str]:
     Raises:
         RuntimeError: the server did not start within 10 s.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+    # The protocol named: asyncio turns Nagle's algorithm off only where it knows that it is TCP.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         # Critical alone: a simulated lost connection is an error to uvicorn, but meant here.

@@ -73,7 +73,8 @@ class Ledger:
                 return "s3"
             except _FAILURES as error:
                 log("error", "ledger fallback failed", error=type(error).__name__)
-        log("error", LOG_MESSAGE, event=record)
+        # With neither of them set up, as under `fareway serve`, the log is the ledger.
+        log("error" if self.stream or self.bucket else "info", LOG_MESSAGE, event=record)
         return "log"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
@@ -27,6 +28,7 @@ from fareway.wire import parse_messages
 
 #: Rows scored at a time: enough to sort by length, little enough to keep memory flat.
 CHUNK = 2_048
+CORES = os.cpu_count() or 1
 
 Jsonl = Annotated[
     Path | None,
@@ -39,7 +41,7 @@ Jsonl = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", dir_okay=False, help="Where the rows go.")]
 Prompt = Annotated[str | None, typer.Argument(help="One prompt.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of the classifier.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of the classifier; else every core.")]
 PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Another policy.toml.")]
 
 
@@ -47,7 +49,7 @@ def classify(
     prompt: Prompt = None,
     jsonl: Jsonl = None,
     out_file: Out = None,
-    threads: Threads = 1,
+    threads: Threads = CORES,
     policy_file: PolicyFile = None,
 ) -> None:
     """Complexity and sensitivity of a prompt, or of each line of a JSONL file."""
@@ -63,7 +65,7 @@ def route(
     prompt: Prompt = None,
     jsonl: Jsonl = None,
     out_file: Out = None,
-    threads: Threads = 1,
+    threads: Threads = CORES,
     policy_file: PolicyFile = None,
 ) -> None:
     """Where a prompt would go and why; no call is made and no key is needed."""
