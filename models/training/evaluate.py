@@ -173,9 +173,12 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--classifier", type=Path, default=CLASSIFIER)
+    parser.add_argument("--cuts", type=float, nargs=4, help="the policy's by default")
+    parser.add_argument("--threshold", type=float, help="the policy's by default")
     args = parser.parse_args()
     policy = tomllib.loads(POLICY.read_text(encoding="utf-8"))
-    cuts, threshold = policy["complexity"]["cuts"], policy["sensitivity"]["threshold"]
+    cuts = args.cuts or policy["complexity"]["cuts"]
+    threshold = args.threshold or policy["sensitivity"]["threshold"]
     train, *held_out = parts(args.table)
     classifier = Classifier.load(args.classifier)
     words = baseline_scores(args.table, train, held_out)

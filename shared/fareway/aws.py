@@ -30,8 +30,7 @@ class Aws:
     def __init__(self) -> None:
         self._session = aioboto3.Session()
         self._open = AsyncExitStack()
-        self._clients: dict[str, Any] = {}
-        self._making = asyncio.Lock()
+        self._clients: dict[str, asyncio.Task[Any]] = {}
 
     @overload
     async def client(self, service: Literal["dynamodb"]) -> DynamoDBClient: ...
@@ -40,15 +39,21 @@ class Aws:
     @overload
     async def client(self, service: Literal["s3"]) -> S3Client: ...
     async def client(self, service: str) -> Any:
-        """The process's client for a service."""
-        if service not in self._clients:
-            async with self._making:
-                if service not in self._clients:
-                    manager = self._session.client(service, config=CONFIG)
-                    self._clients[service] = await self._open.enter_async_context(manager)
-        return self._clients[service]
+        """The process's client for a service.
+
+        A caller whose budget runs out while the client is made leaves it to be finished for
+        the next one: a slow first start must not mean that there never is a client.
+        """
+        making = self._clients.get(service)
+        if making is None or (making.done() and (making.cancelled() or making.exception())):
+            making = self._clients[service] = asyncio.create_task(self._make(service))
+        return await asyncio.shield(making)
+
+    async def _make(self, service: str) -> Any:
+        return await self._open.enter_async_context(self._session.client(service, config=CONFIG))
 
     async def close(self) -> None:
         """Closes every client."""
+        await asyncio.gather(*self._clients.values(), return_exceptions=True)
         self._clients.clear()
         await self._open.aclose()

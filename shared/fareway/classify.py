@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +58,21 @@ class Classifier:
         """A text, as `render` makes it -> how complex and how sensitive it is. Never raises."""
         return self._verdict(self._ids([text])[0])
 
-    def score_many(self, texts: Sequence[str]) -> list[Verdict]:
+    def score_many(self, texts: Sequence[str], *, workers: int = 1) -> list[Verdict]:
         """Texts -> their verdicts in the same order, each the same as `score` gives it alone.
 
         Tokenised together and run from short to long, so that the runtime's buffers grow once.
+
+        Args:
+            workers: prompts scored side by side. They share nothing, so that busy cores do not
+                make them wait for each other as the threads of one inference would.
         """
         ids = self._ids(texts)
-        verdicts: dict[int, Verdict] = {}
-        for position in sorted(range(len(ids)), key=lambda i: len(ids[i])):
-            verdicts[position] = self._verdict(ids[position])
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        with ThreadPoolExecutor(workers) as pool:
+            verdicts = dict(
+                zip(order, pool.map(self._verdict, (ids[i] for i in order)), strict=True)
+            )
         return [verdicts[position] for position in range(len(ids))]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -90,3 +90,15 @@ def test_equal_contexts_have_equal_hashes_and_nothing_else_has():
 def test_a_new_policy_or_classifier_makes_old_entries_unreachable():
     keys = {cache_key("h", "p1", "c1"), cache_key("h", "p2", "c1"), cache_key("h", "p1", "c2")}
     assert len(keys) == 3
+
+
+async def test_a_budget_too_short_for_the_first_client_is_not_one_for_ever(sdk, table):
+    name = table("cache", "key")
+    await DecisionCache(sdk, name, 2).put("k", a_verdict())
+    fresh = Aws()
+    for _ in range(100):
+        if await DecisionCache(fresh, name, 0.05).get("k"):
+            break
+    else:
+        pytest.fail("no read ever got through")
+    await fresh.close()

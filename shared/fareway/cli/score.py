@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -26,8 +27,8 @@ from fareway.settings import Settings
 from fareway.verdict import Verdict
 from fareway.wire import parse_messages
 
-#: Rows scored at a time: enough to sort by length, little enough to keep memory flat.
-CHUNK = 2_048
+#: Rows scored at a time: memory stays flat, and the progress bar moves.
+CHUNK = 256
 CORES = os.cpu_count() or 1
 
 Jsonl = Annotated[
@@ -41,7 +42,7 @@ Jsonl = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", dir_okay=False, help="Where the rows go.")]
 Prompt = Annotated[str | None, typer.Argument(help="One prompt.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of the classifier; else every core.")]
+Workers = Annotated[int, typer.Option(min=1, help="Prompts scored side by side; else a core each.")]
 PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Another policy.toml.")]
 
 
@@ -49,27 +50,27 @@ def classify(
     prompt: Prompt = None,
     jsonl: Jsonl = None,
     out_file: Out = None,
-    threads: Threads = CORES,
+    workers: Workers = CORES,
     policy_file: PolicyFile = None,
 ) -> None:
     """Complexity and sensitivity of a prompt, or of each line of a JSONL file."""
-    classifier, policy = _load(threads, policy_file)
+    classifier, policy = _load(policy_file)
 
     def row(messages: Sequence[Mapping[str, Any]], verdict: Verdict) -> dict[str, Any]:
         return _scores(policy, verdict, _decision(policy, messages, verdict))
 
-    _run(prompt, jsonl, out_file, classifier, row)
+    _run(prompt, jsonl, out_file, Scoring(classifier, row, workers))
 
 
 def route(
     prompt: Prompt = None,
     jsonl: Jsonl = None,
     out_file: Out = None,
-    threads: Threads = CORES,
+    workers: Workers = CORES,
     policy_file: PolicyFile = None,
 ) -> None:
     """Where a prompt would go and why; no call is made and no key is needed."""
-    classifier, policy = _load(threads, policy_file)
+    classifier, policy = _load(policy_file)
 
     def row(messages: Sequence[Mapping[str, Any]], verdict: Verdict) -> dict[str, Any]:
         decision = _decision(policy, messages, verdict)
@@ -80,18 +81,18 @@ def route(
         }
 
     if prompt is None:
-        _run(None, jsonl, out_file, classifier, row)
+        _run(None, jsonl, out_file, Scoring(classifier, row, workers))
     else:
         verdict = classifier.score(render_prompt(prompt))
         messages = [{"role": "user", "content": prompt}]
         _explain(policy, verdict, _decision(policy, messages, verdict))
 
 
-def _load(threads: int, policy_file: Path | None) -> tuple[Classifier, Policy]:
+def _load(policy_file: Path | None) -> tuple[Classifier, Policy]:
     try:
         settings = Settings.from_env()
         policy = load_policy(policy_file or settings.policy_file)
-        return Classifier.load(settings.classifier_dir, threads=threads), policy
+        return Classifier.load(settings.classifier_dir), policy
     except ConfigError as error:
         stop("\n  ".join(["the configuration has faults:", *error.faults]))
     except ClassifierUnavailable as error:
@@ -113,25 +114,29 @@ def _scores(policy: Policy, verdict: Verdict, decision: Decision) -> dict[str, A
     }
 
 
-RowOf = Callable[[Sequence[Mapping[str, Any]], Verdict], dict[str, Any]]
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How a prompt becomes a row: who scores it, and what the row says."""
+
+    classifier: Classifier
+    row: Callable[[Sequence[Mapping[str, Any]], Verdict], dict[str, Any]]
+    workers: int
 
 
-def _run(
-    prompt: str | None, jsonl: Path | None, out_file: Path | None, scorer: Classifier, row: RowOf
-) -> None:
+def _run(prompt: str | None, jsonl: Path | None, out_file: Path | None, scoring: Scoring) -> None:
     if (prompt is None) == (jsonl is None):
         stop("give one prompt in quotes, or --jsonl FILE")
     if prompt is not None:
-        verdict = scorer.score(render_prompt(prompt))
-        out.print_json(data=row([{"role": "user", "content": prompt}], verdict))
+        verdict = scoring.classifier.score(render_prompt(prompt))
+        out.print_json(data=scoring.row([{"role": "user", "content": prompt}], verdict))
         return
     assert jsonl is not None
-    faults = _score_file(jsonl, out_file, scorer, row)
+    faults = _score_file(jsonl, out_file, scoring)
     if faults:
         stop(f"{faults} lines could not be scored; their rows have an 'error'")
 
 
-def _score_file(jsonl: Path, out_file: Path | None, scorer: Classifier, row: RowOf) -> int:
+def _score_file(jsonl: Path, out_file: Path | None, scoring: Scoring) -> int:
     """Writes a row for each line, in the file's order -> how many could not be scored."""
     faults = 0
     with ExitStack() as stack:
@@ -144,16 +149,15 @@ def _score_file(jsonl: Path, out_file: Path | None, scorer: Classifier, row: Row
         task = progress.add_task("scoring", total=total)
         lines = _lines(source)
         while chunk := list(islice(lines, CHUNK)):
-            asked = [messages for _, messages, _ in chunk if messages is not None]
-            verdicts = iter(scorer.score_many([render(messages) for messages in asked]))
+            texts = [render(messages) for _, messages, _ in chunk if messages is not None]
+            verdicts = iter(scoring.classifier.score_many(texts, workers=scoring.workers))
             for id_, messages, fault in chunk:
                 if messages is None:
                     faults += 1
                     result: dict[str, Any] = {"id": id_, "error": fault}
                 else:
-                    result = {"id": id_, **row(messages, next(verdicts))}
-                text = json.dumps(result)
-                print(text, file=target)
+                    result = {"id": id_, **scoring.row(messages, next(verdicts))}
+                print(json.dumps(result), file=target)
             progress.advance(task, len(chunk))
     return faults
 
