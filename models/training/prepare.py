@@ -204,7 +204,7 @@ def template_rows(chance: random.Random, copies: int) -> Iterator[Row]:
         entries = [(None, t) for t in kinds["sensitive"]] + [(c, t) for c, t in kinds["plain"]]
         for position, (level, template) in enumerate(entries):
             fold = (9, 8)[position % 2] if position % 7 == 3 else 0
-            times = copies if "{" in template else max(4, copies // 3)
+            times = copies if "{" in template else max(4, copies * 3 // 4)
             for _ in range(times):
                 yield Row(
                     text=dressed(disturb(fill(template), chance), chance),

@@ -49,7 +49,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def scored(
-    model: PromptClassifier, examples: list[train.Example]
+    model: PromptClassifier | bag.NgramBag, examples: list[train.Example]
 ) -> tuple[list[float], list[float]]:
     ids, mask, _, _ = train.tensors(examples)
     with torch.no_grad():
