@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import prepare, tokenizer, train  # noqa: E402
+from models.training import bag, prepare, tokenizer, train  # noqa: E402
 from models.training.model import PromptClassifier, Shape  # noqa: E402
 
 TINY = replace(
@@ -86,6 +86,15 @@ def test_a_level_becomes_a_bell_over_its_neighbours() -> None:
     assert torch.allclose(soft.sum(-1), torch.ones(3))
     assert soft.argmax(-1).tolist()[:2] == [0, 2]
     assert soft[2, 3] == pytest.approx(soft[2, 4].item())
+
+
+def test_the_bag_tells_texts_apart_by_the_order_of_their_pieces() -> None:
+    examples = [train.Example([5, 9, 7], 1.1, 0.0), train.Example([7, 9, 5], 4.8, 1.0)]
+    trained = bag.train(bag.BagConfig(epochs=400, shrink=0.0), examples, seed=1, spread=0.55)
+    expected, sensitivity = scored(trained, examples)
+    assert expected == [pytest.approx(1.1, abs=0.5), pytest.approx(4.8, abs=0.5)]
+    assert sensitivity[0] < 0.2
+    assert sensitivity[1] > 0.8
 
 
 def test_head_and_tail_keep_the_limit() -> None:
