@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -47,6 +47,7 @@ class Config:
     sensitivity_weight: float = 1.0
     checkpoint_every: int = 200  # steps
     minilm: bool = True  # start the embeddings from a sentence encoder's
+    start: str | None = None  # a checkpoint's folder, to go on from its weights on another table
     rows: int | None = None  # of the table; all by default
     threads: int = 1  # two fight over a busy machine's cores and are five times slower there
 
@@ -179,7 +180,10 @@ def train(config: Config, examples: list[Example], runs: Path) -> PromptClassifi
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
     model = PromptClassifier(config.shape)
-    if config.minilm:
+    if config.start is not None:
+        weights = load_file(Path(config.start) / "weights.safetensors")
+        model.load_state_dict({name: value.float() for name, value in weights.items()})
+    elif config.minilm:
         cache = runs / "minilm.npy"
         model.tok_embeddings.weight.data.copy_(minilm_embeddings(config.shape.dim, cache))
     decayed = [p for p in model.parameters() if p.dim() > 1]

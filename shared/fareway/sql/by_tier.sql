@@ -12,4 +12,6 @@ SELECT
     sum(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd END)     AS baseline_usd
 FROM events
 GROUP BY coalesce(tier, 'direct'), lane
-ORDER BY cost_usd, tier, lane
+ORDER BY
+    CASE coalesce(tier, 'direct') WHEN 'cheap' THEN 1 WHEN 'mid' THEN 2 WHEN 'premium' THEN 3 ELSE 4 END,
+    lane DESC
