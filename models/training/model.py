@@ -1,4 +1,4 @@
-"""Mistral's decoder, small, with two heads: complexity 1..5 and sensitivity.
+"""Mistral's decoder, small: token ids -> one vector a prompt. heads.py reads it.
 
 RMSNorm, rotary positions, grouped-query attention over a sliding window, SwiGLU.
 Sources: Jiang et al. 2023 (Mistral 7B, arXiv:2310.06825) for the block; Su et al. 2021
@@ -29,7 +29,7 @@ class Shape:
     sliding_window: int = 128
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
-    dropout: float = 0.1
+    dropout: float = 0.0
 
 
 class RMSNorm(nn.Module):
@@ -96,8 +96,8 @@ class Block(nn.Module):
         return x + self.dropout(self.feed_forward(self.ffn_norm(x)))
 
 
-class PromptClassifier(nn.Module):
-    """Token ids -> (complexity logits (B, 5), sensitivity logit (B,))."""
+class Encoder(nn.Module):
+    """Token ids -> the mean of the last layer's states, (B, C)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -105,8 +105,6 @@ class PromptClassifier(nn.Module):
         self.tok_embeddings = nn.Embedding(shape.vocab_size, shape.dim)
         self.layers = nn.ModuleList(Block(shape) for _ in range(shape.n_layers))
         self.norm = RMSNorm(shape.dim, shape.norm_eps)
-        self.complexity = nn.Linear(shape.dim, 5)
-        self.sensitivity = nn.Linear(shape.dim, 1)
         self.dropout = nn.Dropout(shape.dropout)
         for name, weight in self.named_parameters():
             if weight.dim() > 1:
@@ -114,7 +112,7 @@ class PromptClassifier(nn.Module):
                 scale = (2 * shape.n_layers) ** -0.5 if onto_stream else 1.0
                 nn.init.normal_(weight, std=0.02 * scale)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids (B, T) int64; mask (B, T) int64, 1 for a token and 0 for padding."""
         position = torch.arange(ids.shape[1], device=ids.device)  # (T,)
         half = self.shape.dim // self.shape.n_heads // 2
@@ -128,6 +126,4 @@ class PromptClassifier(nn.Module):
             x = layer(x, angle.cos(), angle.sin(), bias)
         x = self.norm(x)
         weight = mask[:, :, None].to(x.dtype)
-        pooled = (x * weight).sum(1) / weight.sum(1).clamp(min=1.0)  # mean over the tokens
-        pooled = self.dropout(pooled)
-        return self.complexity(pooled), self.sensitivity(pooled).squeeze(-1)
+        return (x * weight).sum(1) / weight.sum(1).clamp(min=1.0)
