@@ -93,28 +93,31 @@ KIND_OF = (
 )
 
 
-def pairs_of(row: dict[str, Any]) -> list[int | None] | None:
-    """1 where the weak model of a pair failed and the strong one did not; as `PAIRS` orders them.
-
-    A prompt of several sources has the pairs of the first that is known.
-    """
+def pairs_of(row: dict[str, Any]) -> dict[str, list[int | None]]:
+    """Outcome source -> 1 for each of its pairs of which only the strong model succeeded."""
     outcomes = row.get("outcomes") or {}
-    for source in (row["source"], *row.get("sources", ())):
-        if source in PAIRS:
-            return [
-                int(outcomes[weak] < 0.5 <= outcomes[strong])
-                if weak in outcomes and strong in outcomes
-                else None
-                for weak, strong in PAIRS[source]
-            ]
-    return None
+    sources = {row["source"], *row.get("sources", ())} & PAIRS.keys()
+    return {
+        source: [
+            int(outcomes[weak] < 0.5 <= outcomes[strong])
+            if weak in outcomes and strong in outcomes
+            else None
+            for weak, strong in PAIRS[source]
+        ]
+        for source in sorted(sources)
+    }
+
+
+def gain_of(row: dict[str, Any]) -> float | None:
+    """The share of a row's pairs of which only the strong model succeeded."""
+    known = [p for pairs in pairs_of(row).values() for p in pairs if p is not None]
+    return fmean(known) if known else None
 
 
 def complexity_of(row: dict[str, Any]) -> float | None:
     """1.0 to 5.0, or None where nothing tells it."""
     source, outcomes = row["source"], row.get("outcomes") or {}
-    pairs = [p for p in pairs_of(row) or () if p is not None]
-    gain = fmean(pairs) if pairs else 0.0  # only the strong one succeeded
+    gain = gain_of(row) or 0.0
     ease = fmean(outcomes.values()) if outcomes else 0.0
     if source == "routellm_mmlu":
         return 3.9 if gain else 1.8 + 1.6 * (1 - outcomes["mixtral-8x7b-instruct"])

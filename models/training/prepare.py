@@ -47,7 +47,7 @@ class Row:
     Args:
         complexity: 1.0 to 5.0, the least tier that would have satisfied.
         need_strong: share of its source's pairs of models of which only the strong one succeeded.
-        pairs: 1 or 0 for each of those pairs; null where a model's outcome is not there.
+        pairs: of each outcome source, 1 or 0 for each of its pairs; null where one is not there.
         sensitive: 1 or 0.
         sensitive_kind: one of `labels.KINDS`.
         task: one of `labels.TASKS`.
@@ -64,7 +64,7 @@ class Row:
     language: str
     complexity: float | None = None
     need_strong: float | None = None
-    pairs: list[int | None] | None = None
+    pairs: dict[str, list[int | None]] | None = None
     sensitive: int | None = None
     sensitive_kind: str | None = None
     task: str | None = None
@@ -102,8 +102,6 @@ def public_rows(data: Path, chance: random.Random) -> Iterator[Row]:
                 continue
             group = group_of(row)
             messages = row.get("messages")
-            pairs = labels.pairs_of(row)
-            known = [outcome for outcome in pairs or () if outcome is not None]
             yield Row(
                 text=render(messages) if messages else dressed(unwrap(row["text"], chance), chance),
                 source=source,
@@ -111,8 +109,8 @@ def public_rows(data: Path, chance: random.Random) -> Iterator[Row]:
                 fold=fold_of(group),
                 language=row.get("language", "en"),
                 complexity=labels.complexity_of(row),
-                need_strong=sum(known) / len(known) if known else None,
-                pairs=pairs,
+                need_strong=labels.gain_of(row),
+                pairs=labels.pairs_of(row) or None,
                 sensitive=labels.sensitive_of(row),
                 sensitive_kind=labels.kind_of(row),
                 task=labels.task_of(row),
