@@ -1,207 +1,264 @@
-"""The shipped classifier against tf-idf + logistic regression and length, on prompts held out.
+"""Every number of the model card, from the public data: `fareway eval --data DIR` calls it.
 
-    python -m models.training.evaluate --table models/training/runs/table.jsonl.gz
+The encoder has read no label, so it is kept; the heads are fitted anew for each split, by the
+recipe of those that ship. Baselines get the same training rows in the same run.
 
-`test` is fold 9 of the sources that were trained on; `unseen` are whole sources and whole
-subjects that were not. The baseline is fitted in the same run, on the same training rows.
-Writes metrics.json beside the checkpoint, from where export.py takes it into the manifest.
+- outcomes: five folds by subject, benchmark or problem; of each source the mean AUC over its
+  pairs of models for "the weak one fails and the strong one succeeds", APGR and CPT.
+- sensitivity: each source left out in turn, against ordinary prompts of sources left out too;
+  and harmless look-alikes of our own, held out by fold.
+- tiers: where the prompts of each source land, held out by fold, at the policy's cuts.
+- calibration: ECE and reliability, held out by fold.
 """
 
 from __future__ import annotations
 
-import argparse
-import gzip
 import json
-import tempfile
-import tomllib
-from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from fareway.classify import Classifier
-from models.training.export import CHECKPOINT, CLASSIFIER, export_fp32, session
+from fareway.policy import Policy
+from models.training import heads, metrics
+from models.training.baselines import Baseline, Length, MiniLM, Words
+from models.training.fit import Rows, calibrate, features, fitters, held_out, numbers
+from models.training.labels import PAIRS
 
-POLICY = Path(__file__).parents[2] / "shared" / "fareway" / "policy.toml"
-TRAIN, TEST, UNSEEN = range(8), 9, 10
-LEAST = 25  # rows of a group that is reported
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Scores = tuple[Floats, Floats]  # expected complexity and sensitivity, (N,) each
-
-
-class Part:
-    """Rows of some folds, as arrays of N; what is not known is nan."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.texts = [row["text"] for row in rows]
-        self.sources = np.array([row["source"] for row in rows])
-        self.kinds = np.array([row["kind"] for row in rows])
-        self.levels = self._numbers(rows, "level")
-        self.sensitive = self._numbers(rows, "sensitive")
-        self.need_strong = self._numbers(rows, "need_strong")
-
-    @staticmethod
-    def _numbers(rows: list[dict[str, Any]], name: str) -> Floats:
-        return np.array([np.nan if row[name] is None else row[name] for row in rows], float)
-
-
-def parts(table: Path) -> tuple[Part, Part, Part]:
-    rows = defaultdict(list)
-    with gzip.open(table, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            rows["train" if row["fold"] in TRAIN else row["fold"]].append(row)
-    return Part(rows["train"]), Part(rows[TEST]), Part(rows[UNSEEN])
-
-
-class Baseline:
-    """Words and pairs of words, tf-idf, logistic regression: what a classifier has to beat."""
-
-    def __init__(self, train: Part) -> None:
-        self.words = TfidfVectorizer(
-            ngram_range=(1, 2), max_features=60_000, sublinear_tf=True, min_df=2
-        )
-        x = self.words.fit_transform(train.texts)
-        known, told = ~np.isnan(train.levels), ~np.isnan(train.sensitive)
-        self.complexity = LogisticRegression(C=4, max_iter=60, tol=1e-3)
-        self.complexity.fit(x[known], np.rint(train.levels[known]).astype(int))
-        self.sensitivity = LogisticRegression(C=4, max_iter=200, tol=1e-3)
-        self.sensitivity.fit(x[told], train.sensitive[told].astype(int))
-
-    def score(self, texts: list[str]) -> Scores:
-        x = self.words.transform(texts)
-        expected = self.complexity.predict_proba(x) @ self.complexity.classes_
-        return expected, self.sensitivity.predict_proba(x)[:, 1]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Say = Callable[[str], None]
+#: Held out with every sensitive source: the harmless side of its test.
+HARMLESS = (
+    "self_instruct_seed",
+    "user_oriented_instructions",
+    "belle_seed",
+    "arena_hard_v0.1",
+    "dolly_sample",
+    "nq_open_dev",
+)
+#: Sensitive sources, each with what is left out beside it. Moderation has negatives of its own.
+SENSITIVE: dict[str, tuple[str, ...]] = {
+    "harmbench": (),
+    "strongreject": (),
+    "advbench": (),
+    "ailuminate_demo_en": ("ailuminate_demo_fr",),
+    "ailuminate_demo_fr": ("ailuminate_demo_en",),
+    "issuebench_prompts": (),
+    "openai_moderation": (),
+}
+LOOK_ALIKES = ("written_en_health", "written_en_law", "written_eu_sens", "written_world_sens")
+SHOWN = (
+    "banking77",
+    "clinc150",
+    "webquestions",
+    "nq_open_dev",
+    "dolly_sample",
+    "humaneval",
+    "arena_hard_v0.1",
+    "qmsum_test",
+    "zeroeval_math_l5",
+    "math_test",
+)
 
 
-def baseline_scores(table: Path, train: Part, held_out: list[Part]) -> list[Scores]:
-    """The baseline's scores of each part; fitted once a table, as that takes minutes."""
-    kept = table.with_suffix(".baseline.npz")
-    if not kept.exists() or kept.stat().st_mtime < table.stat().st_mtime:
-        baseline = Baseline(train)
-        scores = [score for part in held_out for score in baseline.score(part.texts)]
-        np.savez(kept, *scores)
-    saved = np.load(kept)
-    flat = [saved[f"arr_{i}"] for i in range(2 * len(held_out))]
-    return list(zip(flat[::2], flat[1::2], strict=True))
+def evaluate(rows: Rows, folder: Path, policy: Policy, cache: Path, say: Say) -> Any:
+    """Rows of prepare.py and a classifier's folder -> all numbers, as JSON."""
+    say("states of the prompts")
+    seen = features(folder, rows, cache)
+    recipes = fitters(rows, seen)
+    logits = {}
+    for name, (target, fit) in recipes.items():
+        say(f"five folds: {name}")
+        logits[name] = held_out(rows, seen, ~np.isnan(target), fit)
+    scores = heads.score(heads.softmax(calibrate(rows, "complexity", logits["complexity"])))
+    texts = [row["text"] for row in rows]
+    baselines: list[Baseline] = [Length(texts), Words(texts), MiniLM(texts, cache)]
+    return {
+        "rows": len(rows),
+        "outcomes": outcomes(rows, scores, baselines, say),
+        "sensitivity": {
+            "left_out": left_out(rows, seen, baselines[1], say),
+            "look_alikes": look_alikes(rows, logits["sensitivity"][:, 0]),
+        },
+        "tiers": tiers(rows, scores, policy),
+        "calibration": calibration(rows, logits),
+        "other_heads": other_heads(rows, recipes, logits),
+    }
 
 
-def served(classifier: Classifier, texts: list[str]) -> Scores:
-    verdicts = classifier.score_many(texts)
-    return np.array([v.score for v in verdicts]), np.array([v.sensitivity for v in verdicts])
+def outcomes(rows: Rows, ours: Floats, baselines: Sequence[Baseline], say: Say) -> dict[str, Any]:
+    """Of each outcome source and scorer: mean AUC, its 95 % interval, APGR, CPT50 and CPT80."""
+    gains = numbers(rows, "need_strong")
+    known = np.flatnonzero(~np.isnan(gains))
+    fold = np.array([row["fold"] for row in rows])
+    scored = {"fareway": ours, "random": np.random.default_rng(0).random(len(rows))}
+    for baseline in baselines:
+        say(f"outcomes: {baseline.name}")
+        scored[baseline.name] = np.full(len(rows), np.nan, np.float32)
+        for held in np.unique(fold):
+            train, test = known[fold[known] != held], known[fold[known] == held]
+            scored[baseline.name][test] = baseline.fit_score(list(train), gains[train], list(test))
+    return {
+        source: {name: _of_source(rows, source, said) for name, said in scored.items()}
+        for source in PAIRS
+    }
 
 
-def fp32_scores(classifier: Classifier, checkpoint: Path, texts: list[str]) -> Floats:
-    """The expected complexity of the same tokens through the graph before quantisation."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "fp32.onnx"
-        export_fp32(checkpoint, path)
-        run = session(path)
-    scores = []
-    for ids in classifier._ids(texts):
-        tokens = np.asarray([ids])
-        (complexity,) = run.run(["complexity"], {"ids": tokens, "mask": np.ones_like(tokens)})
-        scores.append(float(complexity[0] @ np.arange(1, 6)))
-    return np.array(scores)
+def _of_source(rows: Rows, source: str, scores: Floats) -> dict[str, Any]:
+    """APGR and CPT from the outcomes that a pair tells: 1 is a gain of the strong model."""
+    places = [i for i, row in enumerate(rows) if source in (row["pairs"] or {})]
+    told = np.array([rows[i]["pairs"][source] for i in places], float).T  # (pairs, N)
+    said = scores[places]
+    low, high = metrics.interval(
+        len(places), lambda draw: metrics.mean_auc(said[draw], [answer[draw] for answer in told])
+    )
+    gap = [answer[~np.isnan(answer)] for answer in told]
+    sides = [(said[~np.isnan(a)], np.zeros(len(g)), g) for a, g in zip(told, gap, strict=True)]
+    return {
+        "prompts": len(places),
+        "auc": round(metrics.mean_auc(said, list(told)), 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "apgr": round(float(np.mean([metrics.apgr(*side) for side in sides])), 4),
+        "cpt50": round(float(np.mean([metrics.cpt(*side, 0.5) for side in sides])), 1),
+        "cpt80": round(float(np.mean([metrics.cpt(*side, 0.8) for side in sides])), 1),
+    }
 
 
-def spearman(one: Floats, other: Floats) -> float:
-    ranks = [np.argsort(np.argsort(values, kind="stable")) for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
-def auc(truth: Floats, score: Floats) -> float | None:
-    told = ~np.isnan(truth)
-    if len(set(truth[told])) < 2:
-        return None
-    return round(float(roc_auc_score(truth[told], score[told])), 3)
-
-
-def compared(part: Part, by: dict[str, Scores]) -> dict[str, Any]:
-    """Each model's agreement with what is known of one part, as a whole and inside each source."""
-    said: dict[str, Any] = {}
-    known = ~np.isnan(part.levels)
-    for name, (expected, sensitivity) in by.items():
-        inside = {}
-        for source in sorted(set(part.sources[known])):
-            rows = known & (part.sources == source)
-            if rows.sum() >= LEAST and part.levels[rows].std() > 0.1:
-                inside[str(source)] = round(spearman(part.levels[rows], expected[rows]), 3)
-        moderation = part.sources == "openai_moderation"
-        ours = np.char.startswith(part.sources, "template")
-        said[name] = {
-            "complexity_spearman": round(spearman(part.levels[known], expected[known]), 3),
-            "complexity_spearman_inside": inside,
-            "need_strong_auc": auc(part.need_strong, expected),
-            "sensitivity_auc": auc(part.sensitive, sensitivity),
-            "sensitivity_auc_openai_moderation": auc(
-                part.sensitive[moderation], sensitivity[moderation]
-            ),
-            "sensitivity_auc_templates": auc(part.sensitive[ours], sensitivity[ours]),
+def left_out(rows: Rows, seen: heads.Features, words: Baseline, say: Say) -> dict[str, Any]:
+    """AUC of sensitivity on each source that was left out, ours and that of words."""
+    _, fit = fitters(rows, seen)["sensitivity"]
+    sensitive = numbers(rows, "sensitive")
+    out = {}
+    for source, train, test in _splits(rows, sensitive):
+        say(f"left out: {source}")
+        answers = np.nan_to_num(sensitive[test])
+        ours = fit(train).logits(seen[test])[:, 0]
+        theirs = words.fit_score(list(train), sensitive[train], list(test))
+        out[source] = {
+            "prompts": len(test),
+            "fareway": round(float(roc_auc_score(answers, ours)), 4),
+            "tf-idf": round(float(roc_auc_score(answers, theirs)), 4),
         }
-    return said
+    return out
 
 
-def tiers(scores: Floats, cuts: list[float]) -> Floats:
-    """0 cheap (complexity 1, 2), 1 mid (3, 4), 2 premium (5)."""
-    return np.digitize(np.digitize(scores, cuts) + 1, [3, 5])
+def _splits(rows: Rows, sensitive: Floats) -> Iterator[tuple[str, Any, Any]]:
+    names = np.array([row["source"] for row in rows])
+    may = np.array([row["shippable"] for row in rows]) & ~np.isnan(sensitive)
+    harmless = np.isin(names, HARMLESS) & (np.nan_to_num(sensitive) == 0)
+    for source, beside in SENSITIVE.items():
+        held = np.isin(names, (source, *beside))
+        own = (names == source) & ~np.isnan(sensitive)
+        has_both = bool((sensitive[own] == 0).any())
+        test = own if has_both else own | harmless
+        yield source, np.flatnonzero(may & ~held & ~harmless), np.flatnonzero(test)
 
 
-def shares(part: Part, scores: Floats, flags: Floats, cuts: list[float]) -> dict[str, Any]:
-    said = {}
-    for source in sorted(set(part.sources)):
-        rows = part.sources == source
-        if rows.sum() >= LEAST:
-            tier = tiers(scores[rows], cuts)
-            said[str(source)] = {
-                "rows": int(rows.sum()),
-                "score_p10_p50_p90": [
-                    round(float(q), 2) for q in np.quantile(scores[rows], (0.1, 0.5, 0.9))
-                ],
-                "cheap_mid_premium": [round(float((tier == t).mean()), 3) for t in range(3)],
-                "sensitive": round(float(flags[rows].mean()), 3),
-            }
-    return said
+def look_alikes(rows: Rows, logits: Floats) -> dict[str, Any]:
+    """Of our own prompts, grave ones against harmless ones of like words; as they are written."""
+    first: dict[str, int] = {}
+    for place, row in enumerate(rows):
+        if row["source"].startswith(LOOK_ALIKES):
+            first.setdefault(row["group"], place)
+    places = np.array([*first.values()])
+    answers, said = numbers(rows, "sensitive")[places], logits[places]
+    english = np.array([rows[i]["language"] == "en" for i in places])
+    return {
+        name: {
+            "prompts": int(part.sum()),
+            "auc": round(float(roc_auc_score(answers[part], said[part])), 4),
+            "false_alarms_at_90_recall": round(
+                metrics.false_alarms(said[part], answers[part], 0.9), 4
+            ),
+        }
+        for name, part in (("English", english), ("other languages", ~english))
+    }
+
+
+def tiers(rows: Rows, scores: Floats, policy: Policy) -> dict[str, Any]:
+    """Shares of cheap, mid and premium by source; and of our own prompts, how many are right."""
+    names = np.array([row["source"] for row in rows])
+    order = ("cheap", "mid", "premium")
+    placed = np.array([order.index(policy.tier(policy.complexity(float(s)))) for s in scores])
+    out: dict[str, Any] = {}
+    for source in SHOWN:
+        found = placed[names == source]
+        out[source] = [round(float((found == tier).mean()), 3) for tier in range(3)]
+    levels = numbers(rows, "complexity")
+    own = np.char.startswith(names, "written") & ~np.isnan(levels)
+    right = placed[own] == np.digitize(levels[own], (2.5, 4.5))
+    return {"shares": out, "written": {"right": round(float(right.mean()), 4)}}
+
+
+def calibration(rows: Rows, logits: dict[str, Floats]) -> dict[str, Any]:
+    """ECE of sensitivity, and of "is above cheap" and "is premium", as they are calibrated."""
+    levels = numbers(rows, "complexity")
+    told = ~np.isnan(levels)
+    said = heads.softmax(calibrate(rows, "complexity", logits["complexity"]))[told]
+    true = heads.spread(levels[told])
+    sensitive = numbers(rows, "sensitive")
+    known = ~np.isnan(sensitive)
+    p = heads.sigmoid(calibrate(rows, "sensitivity", logits["sensitivity"]))[known, 0]
+    return {
+        "ece": {
+            "complexity above 2": round(metrics.ece(said[:, 2:].sum(1), true[:, 2:].sum(1)), 4),
+            "complexity 5": round(metrics.ece(said[:, 4], true[:, 4]), 4),
+            "sensitivity": round(metrics.ece(p, sensitive[known]), 4),
+        },
+        "reliability": {"sensitivity": _bins(p, sensitive[known])},
+    }
+
+
+def _bins(said: Floats, true: Floats) -> list[list[float]]:
+    """Of ten bins: what is said, what is, how many."""
+    bins = np.minimum((said * 10).astype(int), 9)
+    return [
+        [
+            round(float(said[bins == b].mean()), 3),
+            round(float(true[bins == b].mean()), 3),
+            int((bins == b).sum()),
+        ]
+        for b in np.unique(bins)
+    ]
+
+
+def other_heads(rows: Rows, recipes: dict[str, Any], logits: dict[str, Floats]) -> dict[str, Any]:
+    task, kinds = (recipes[name][0] for name in ("task", "kinds"))
+    told, sort = ~np.isnan(task), ~np.isnan(kinds)
+    own = np.array([row["source"] == "written_followups" for row in rows])
+    dissatisfied = numbers(rows, "dissatisfied")
+    return {
+        "task_accuracy": round(float((logits["task"][told].argmax(1) == task[told]).mean()), 4),
+        "kind_accuracy": round(float((logits["kinds"][sort].argmax(1) == kinds[sort]).mean()), 4),
+        "dissatisfaction_auc": round(
+            float(roc_auc_score(dissatisfied[own], logits["dissatisfaction"][own, 0])), 4
+        ),
+    }
 
 
 def main() -> None:
+    import argparse
+
+    from fareway.policy import load_policy
+    from fareway.settings import PACKAGE
+    from models.training.fit import CLASSIFIER, HERE, read
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--classifier", type=Path, default=CLASSIFIER)
-    parser.add_argument("--cuts", type=float, nargs=4, help="the policy's by default")
-    parser.add_argument("--threshold", type=float, help="the policy's by default")
+    parser.add_argument("--cache", type=Path, default=HERE / "runs")
+    parser.add_argument("--out", type=Path, default=HERE / "checkpoint" / "metrics.json")
     args = parser.parse_args()
-    policy = tomllib.loads(POLICY.read_text(encoding="utf-8"))
-    cuts = args.cuts or policy["complexity"]["cuts"]
-    threshold = args.threshold or policy["sensitivity"]["threshold"]
-    train, *held_out = parts(args.table)
-    classifier = Classifier.load(args.classifier)
-    words = baseline_scores(args.table, train, held_out)
-    metrics: dict[str, Any] = {"cuts": cuts, "threshold": threshold}
-    for name, part, tf_idf in zip(("test", "unseen"), held_out, words, strict=True):
-        ours = served(classifier, part.texts)
-        length = np.array([len(text) for text in part.texts], float)
-        by = {"shipped": ours, "tf-idf": tf_idf, "length": (length, length)}
-        fp32 = fp32_scores(classifier, args.checkpoint, part.texts)
-        flags = ours[1] >= threshold
-        metrics[name] = {
-            "rows": len(part.texts),
-            **compared(part, by),
-            "int8_fp32_tier_agreement": round(
-                float((tiers(fp32, cuts) == tiers(ours[0], cuts)).mean()), 4
-            ),
-            "sensitive_recall": round(float(flags[part.sensitive == 1].mean()), 3),
-            "sensitive_false_alarms": round(float(flags[part.sensitive == 0].mean()), 3),
-            "by_source": shares(part, ours[0], flags, cuts),
-        }
-    text = json.dumps(metrics, indent=1, ensure_ascii=False)
-    (args.checkpoint / "metrics.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    policy = load_policy(PACKAGE / "policy.toml")
+
+    def say(step: str) -> None:
+        print(step, flush=True)
+
+    found = evaluate(read(args.table), args.classifier, policy, args.cache, say)
+    args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,41 +25,58 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+import torch.nn.functional as F
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.training.bag import BagConfig, NgramBag
-from models.training.model import PromptClassifier, Shape
+from models.training.fit import read_heads
+from models.training.heads import HEADS, LENGTH_CENTRE, PAIRS, PIECES, Head
+from models.training.model import Encoder, Shape
 
 HERE = Path(__file__).parent
 CLASSIFIER = HERE.parent / "classifier"
 CHECKPOINT = HERE / "checkpoint"
 TOLERANCE = 1e-3  # of a probability, between torch and the fp32 graph
 OPSET = 20
-INPUTS, OUTPUTS = ("ids", "mask"), ("complexity", "sensitivity")
+INPUTS = ("ids", "mask")
+OUTPUTS = ("state", "complexity", "sensitivity", "kinds", "task", "dissatisfaction")
 
 
 class Served(nn.Module):
-    """What is served: the decoder's and the bag's logits, weighed for each head, as probabilities.
+    """What is served: every head over the encoder's vector and the n-grams, as probabilities."""
 
-    Args:
-        blend: of "complexity" and of "sensitivity", the weights of the decoder and of the bag.
-    """
-
-    def __init__(
-        self, model: PromptClassifier, bag: NgramBag, blend: Mapping[str, Sequence[float]]
-    ) -> None:
+    def __init__(self, encoder: Encoder, heads: Mapping[str, Head]) -> None:
         super().__init__()
-        self.model, self.bag, self.blend = model, bag, blend
+        self.encoder = encoder
+        self.widths = [len(heads[name].bias) for name in HEADS]
+        joined = [
+            np.concatenate([getattr(heads[name], part) for name in HEADS], axis=-1)
+            for part in ("over_state", "over_grams", "bias")
+        ]
+        over_state, over_grams, bias = (torch.from_numpy(part) for part in joined)
+        self.over_state = nn.Parameter(over_state)  # (C + 2, K), K of all heads together
+        self.over_grams = nn.Embedding.from_pretrained(over_grams)  # (G, K)
+        self.bias = nn.Parameter(bias)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) int64, (B, T) int64 -> (B, 5) and (B,) probabilities."""
-        decoder, bag = self.model(ids, mask), self.bag(ids, mask)
-        (one, two), (three, four) = self.blend["complexity"], self.blend["sensitivity"]
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """(B, T) int64 ids and mask -> the encoder's (B, C) states, and each head's (B, ...)."""
+        state = self.encoder(ids, mask)
+        tokens = mask.sum(1, keepdim=True).to(state.dtype).clamp(min=1.0)  # (B, 1)
+        length = tokens.log() - LENGTH_CENTRE
+        before = F.pad(ids[:, :-1], (1, 0), value=1)  # 1 opens a text
+        pairs = (before * 1_000_003 + ids * 7_919) % PAIRS + PIECES
+        found = (self.over_grams(ids) + self.over_grams(pairs)) * mask[:, :, None].to(state.dtype)
+        seen = torch.cat((state, length, length**2), dim=1)
+        logits = seen @ self.over_state + found.sum(1) / tokens.sqrt() + self.bias
+        parts = dict(zip(HEADS, logits.split(self.widths, dim=1), strict=True))
         return (
-            torch.softmax(one * decoder[0] + two * bag[0], dim=-1),
-            torch.sigmoid(three * decoder[1] + four * bag[1]),
+            state,
+            torch.softmax(parts["complexity"], dim=-1),
+            torch.sigmoid(parts["sensitivity"][:, 0]),
+            torch.softmax(parts["kinds"], dim=-1),
+            torch.softmax(parts["task"], dim=-1),
+            torch.sigmoid(parts["dissatisfaction"][:, 0]),
         )
 
 
@@ -68,14 +85,12 @@ class NotTheSame(RuntimeError):
 
 
 def load(checkpoint: Path) -> Served:
-    """weights.safetensors, bag.safetensors and config.json -> the model as it is served."""
-    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    model, bag = PromptClassifier(Shape(**config["shape"])), NgramBag(BagConfig())
-    for module, name in ((model, "weights.safetensors"), (bag, "bag.safetensors")):
-        weights = load_file(checkpoint / name)
-        module.load_state_dict({key: weight.float() for key, weight in weights.items()})
-    even = {"complexity": (0.5, 0.5), "sensitivity": (0.5, 0.5)}  # until calibrate.py has weighed
-    return Served(model, bag, config.get("blend", even)).eval()
+    """encoder.safetensors and, where fit.py has been, heads.safetensors -> what is served."""
+    config = json.loads((checkpoint / "encoder.json").read_text(encoding="utf-8"))
+    encoder = Encoder(Shape(**config["shape"]))
+    weights = load_file(checkpoint / "encoder.safetensors")
+    encoder.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return Served(encoder, read_heads(checkpoint, config["shape"]["dim"])).eval()
 
 
 def to_fp32(served: Served, path: Path) -> None:
@@ -99,9 +114,11 @@ def to_fp32(served: Served, path: Path) -> None:
 def to_int8(fp32: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / "int8.onnx"
+        readers = [n.name for n in onnx.load(fp32).graph.node if "over_state" in n.input]
         quantize_dynamic(
             fp32,
             plain,
+            nodes_to_exclude=readers,  # small, and `fareway train` adds to it
             op_types_to_quantize=["MatMul", "Gather", "Gemm"],
             per_channel=True,
             reduce_range=True,
@@ -168,7 +185,7 @@ def commit() -> str:
 
 
 def manifest(checkpoint: Path, folder: Path, difference: float) -> dict[str, Any]:
-    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((checkpoint / "encoder.json").read_text(encoding="utf-8"))
     sources = json.loads((HERE / "sources.json").read_text(encoding="utf-8"))
     files = {name: described(folder / name) for name in ("model.onnx", "tokenizer.json")}
     metrics = checkpoint / "metrics.json"
@@ -177,6 +194,7 @@ def manifest(checkpoint: Path, folder: Path, difference: float) -> dict[str, Any
         "version": f"{today}-{files['model.onnx']['sha256'][:8]}",
         "max_tokens": 512,
         "files": files,
+        "encoder": described(checkpoint / "encoder.safetensors")["sha256"],
         "seed": config["seed"],
         "commit": commit(),
         "data": sources,

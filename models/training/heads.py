@@ -1,9 +1,7 @@
 """Features of prompts -> heads: one linear layer each, over the encoder and the n-grams.
 
 Each head is a problem of its own, fitted to its end by L-BFGS from zero: no seed, no epochs, and
-cheap enough to be fitted anew for every fold. A complexity is a distribution over 1 to 5; inside
-one source its mean is also ranked, so that of two prompts the one that only the strong model
-could do comes out higher (RankNet, Burges et al. 2005), whatever the source's style.
+cheap enough to be fitted anew for every fold.
 
 Shapes: N prompts, C the encoder's width, G n-gram buckets, K outputs of a head.
 """
@@ -16,15 +14,18 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
+HEADS = ("complexity", "sensitivity", "kinds", "task", "dissatisfaction")
 PIECES, PAIRS = 32_768, 65_536  # buckets of single pieces and of pairs
+LENGTH_CENTRE = 3.5  # of the logarithm of the tokens
 SPREAD = 0.55  # of a complexity over its neighbours, in levels
-RIDGE_STATE, RIDGE_GRAMS = 3e-5, 3e-6  # L2, per mean loss
-RANK_WEIGHT, RANK_SLOPE, RANK_PAIRS = 0.6, 2.0, 60_000
+RIDGE_STATE, RIDGE_GRAMS, RIDGE_GAIN = 1e-5, 3e-6, 1e-3  # L2, against the mean loss
+TILT, TILT_LENGTH = 0.3, 0.1  # of the complexity's logits by the gain and by the length
+STEPS = 200
 SMOOTHING = 0.02  # of a yes or no
 
 
@@ -60,8 +61,8 @@ class Head:
 def features_of(states: Floats, ids: Sequence[Sequence[int]]) -> Features:
     """(N, C) encoder vectors and the N prompts' token ids, as they are served -> features."""
     lengths = np.array([len(row) for row in ids], np.float32)
-    logs = np.log(lengths)
-    state = np.column_stack((states, logs - 3.5, (logs - 3.5) ** 2))
+    length = np.log(lengths) - LENGTH_CENTRE
+    state = np.column_stack((states, length, length**2))
     return Features(state.astype(np.float32), grams_of(ids))
 
 
@@ -101,49 +102,57 @@ def score(probabilities: Floats) -> Floats:
     return np.asarray(probabilities @ np.arange(1, 6), np.float32)
 
 
-def ranked(values: Floats, sources: Sequence[str], seed: int = 0) -> Integers:
-    """(P, 2) rows of one source, the first of the higher value; as many of each source."""
-    chance = np.random.default_rng(seed)
-    names = np.asarray(sources)
-    known = sorted({name for name in names[~np.isnan(values)]})
-    out = []
-    for name in known:
-        rows = np.flatnonzero((names == name) & ~np.isnan(values))
-        one, other = chance.choice(rows, (2, 2 * RANK_PAIRS // len(known)))
-        swap = values[one] < values[other]
-        one, other = np.where(swap, other, one), np.where(swap, one, other)
-        out.append(np.stack((one, other), 1)[values[one] > values[other] + 0.2])
-    return np.concatenate(out)
-
-
 def fit_complexity(
-    features: Features, levels: Floats, weights: Floats, pairs: Integers | None = None
+    features: Features, levels: Floats, gains: Floats, sources: Sequence[str], weights: Floats
 ) -> Head:
-    """(N,) complexities, (N,) weights and (P, 2) ranked rows -> a head of 5 logits.
+    """(N,) complexities and (N,) shares of pairs that needed the strong model -> a head of 5.
 
-    A complexity that is not known is nan; such a row is ranked only.
+    Two heads in one: a distribution over 1 to 5, and the odds that only the strong model does,
+    which tilt it. What a row does not know is nan.
     """
-    known = ~np.isnan(levels)
-    target = spread(np.where(known, levels, 3.0))
-    weight = np.where(known, weights, 0.0)[:, None] / weights[known].sum()
-    centre = np.arange(1, 6, dtype=np.float32)
+    known = np.flatnonzero(~np.isnan(levels))
+    weight = weights[known][:, None] / weights[known].sum()
+    target = spread(levels[known])
 
     def loss(logits: Floats) -> tuple[float, Floats]:
         p = softmax(logits)
-        value = -float((weight * target * np.log(p + 1e-9)).sum())
-        slope = weight * (p - target)
-        if pairs is not None and len(pairs):
-            mean = p @ centre
-            gap = RANK_SLOPE * (mean[pairs[:, 0]] - mean[pairs[:, 1]])
-            value += RANK_WEIGHT * float(np.logaddexp(0, -gap).mean())
-            pull = -RANK_WEIGHT * RANK_SLOPE * sigmoid(-gap) / len(pairs)
-            by_mean = np.zeros(len(p), np.float32)
-            np.add.at(by_mean, pairs[:, 0], pull)
-            np.add.at(by_mean, pairs[:, 1], -pull)
-            slope = slope + by_mean[:, None] * p * (centre - mean[:, None])
-        return value, slope
+        return -float((weight * target * np.log(p + 1e-9)).sum()), weight * (p - target)
 
-    return _fit(features, 5, loss)
+    head = _fit(features[known], 5, loss)
+    if np.isnan(gains).all():
+        return head
+    gain, centre = fit_gain(features, gains, sources), np.arange(-2, 3, dtype=np.float32)
+    over_state = head.over_state + TILT * gain.over_state * centre
+    over_state[-2] += TILT_LENGTH * centre
+    return Head(
+        over_state,
+        head.over_grams + TILT * gain.over_grams * centre,
+        head.bias + TILT * gain.bias * centre,
+    )
+
+
+def fit_gain(features: Features, gains: Floats, sources: Sequence[str]) -> Head:
+    """(N,) shares -> one logit that tells prompts of one source apart, whatever the source's mean.
+
+    Each source has an intercept, which is dropped, and counts by the root of its rows.
+    """
+    known = np.flatnonzero(~np.isnan(gains))
+    names = np.asarray(sources)[known]
+    order, place, counts = np.unique(names, return_inverse=True, return_counts=True)
+    weight = (counts[place] ** -0.5).astype(np.float32)[:, None]
+    weight /= weight.sum()
+    target = gains[known][:, None]
+
+    def loss(logits: Floats) -> tuple[float, Floats]:
+        p = sigmoid(logits)
+        value = np.logaddexp(0, logits) - target * logits
+        return float((weight * value).sum()), weight * (p - target)
+
+    seen = features[known]
+    own = 5 * np.eye(len(order), dtype=np.float32)[place]  # so that the ridge hardly binds them
+    with_own = Features(np.column_stack((seen.state, own)), seen.grams)
+    head = _fit(with_own, 1, loss, RIDGE_GAIN, RIDGE_GAIN)
+    return Head(head.over_state[: -len(order)], head.over_grams, np.zeros(1, np.float32))
 
 
 def fit_classes(features: Features, classes: Integers, count: int, weights: Floats) -> Head:
@@ -171,10 +180,20 @@ def fit_yes_no(features: Features, answers: Floats, weights: Floats) -> Head:
     return _fit(features, 1, loss)
 
 
-def _fit(features: Features, outputs: int, loss: Callable[[Floats], tuple[float, Floats]]) -> Head:
-    wide, many = features.state.shape[1], features.grams.shape[1]
-    used = np.flatnonzero(np.bincount(features.grams.indices, minlength=many) >= 2)
-    grams = features.grams[:, used]
+def _fit(
+    features: Features,
+    outputs: int,
+    loss: Callable[[Floats], tuple[float, Floats]],
+    ridge_state: float = RIDGE_STATE,
+    ridge_grams: float = RIDGE_GRAMS,
+) -> Head:
+    """The least loss. Rare grams may weigh more: they are scaled by their idf, as tf-idf does."""
+    rows, wide = features.state.shape
+    many = features.grams.shape[1]
+    found_in = np.bincount(features.grams.indices, minlength=many)
+    used = np.flatnonzero(found_in >= 2)
+    scale = np.maximum(np.log(rows / (1 + found_in[used])), 0.5).astype(np.float32) / 4
+    grams = (features.grams[:, used] @ diags(scale)).tocsr().astype(np.float32)
     transposed = grams.T.tocsr()
     sizes = (wide * outputs, len(used) * outputs, outputs)
     cuts = np.cumsum(sizes)[:2]
@@ -186,18 +205,18 @@ def _fit(features: Features, outputs: int, loss: Callable[[Floats], tuple[float,
     def objective(flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         over_state, over_grams, bias = parts(flat.astype(np.float32))
         value, slope = loss(features.state @ over_state + grams @ over_grams + bias)
-        value += RIDGE_STATE * float((over_state**2).sum())
-        value += RIDGE_GRAMS * float((over_grams**2).sum())
+        value += ridge_state * float((over_state**2).sum())
+        value += ridge_grams * float((over_grams**2).sum())
         gradient = (
-            features.state.T @ slope + 2 * RIDGE_STATE * over_state,
-            transposed @ slope + 2 * RIDGE_GRAMS * over_grams,
+            features.state.T @ slope + 2 * ridge_state * over_state,
+            transposed @ slope + 2 * ridge_grams * over_grams,
             slope.sum(0),
         )
         return value, np.concatenate([part.ravel() for part in gradient]).astype(np.float64)
 
-    options = {"maxiter": 150, "maxcor": 8, "ftol": 1e-7}
+    options = {"maxiter": STEPS, "maxcor": 10, "ftol": 1e-10, "gtol": 1e-9}
     found = minimize(objective, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options=options)
     over_state, over_used, bias = (part.astype(np.float32) for part in parts(found.x))
     over_grams = np.zeros((many, outputs), np.float32)
-    over_grams[used] = over_used
+    over_grams[used] = over_used * scale[:, None]
     return Head(over_state, over_grams, bias)

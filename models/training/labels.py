@@ -47,6 +47,8 @@ LEVELS = {
     "webquestions": 1.2,
     "nq_open_dev": 1.2,
     "xquad": 1.8,
+    "mgsm": 1.9,
+    "agieval": 2.5,
     "dolly_sample": 1.8,
     "humaneval": 3.2,
     "self_instruct_seed": 2.2,
@@ -134,14 +136,11 @@ def complexity_of(row: dict[str, Any]) -> float | None:
         return 1.4 + 0.16 * int(steps[1]) if steps else 1.7 + 0.8 * (1 - ease) + 0.4 * gain
     if source == "math_test":
         return MATH_LEVELS[row["difficulty"][-1]]
-    if source.startswith("mgsm"):
-        return 1.9
-    if source.startswith("agieval"):
-        return LEVELS.get(source, 2.5)
     if source == "belle_eval":
         code = "code" in row["kind"]
         return 2.8 if code else 3.0 if "summari" in row["kind"] else LEVELS[source]
-    return LEVELS.get(source.partition("_")[0] if source.startswith("xquad") else source)
+    family = re.match(r"xquad|mgsm|agieval", source)
+    return LEVELS.get(source, LEVELS.get(family[0]) if family else None)
 
 
 def sensitive_of(row: dict[str, Any]) -> int | None:

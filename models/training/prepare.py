@@ -1,6 +1,6 @@
 """Public data and prompts of our own -> one training table; a line a prompt.
 
-    python -m models.training.prepare --data ../shared/data --out models/training/runs/table.jsonl.gz
+    python -m models.training.prepare --data ../shared/data --out runs/table.jsonl.gz
 
 What a source does not know is null and does not count. labels.py says what each source knows;
 written/*.jsonl are prompts written for Fareway, templates.toml those with slots. The text is

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # type: ignore[import-untyped]
     from tokenizers import Tokenizer
 
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 MAX_CHARACTERS = 8_192
 FILES = ("model.onnx", "tokenizer.json")
 
@@ -56,7 +57,7 @@ class Classifier:
 
     def score(self, text: str) -> Verdict:
         """A text, as `render` makes it -> how complex and how sensitive it is. Never raises."""
-        return self._verdict(self._ids([text])[0])
+        return self._verdict(self.tokens([text])[0])
 
     def score_many(self, texts: Sequence[str], *, workers: int = 1) -> list[Verdict]:
         """Texts -> their verdicts in the same order, each the same as `score` gives it alone.
@@ -67,7 +68,7 @@ class Classifier:
             workers: prompts scored side by side. They share nothing, so that busy cores do not
                 make them wait for each other as the threads of one inference would.
         """
-        ids = self._ids(texts)
+        ids = self.tokens(texts)
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         with ThreadPoolExecutor(workers) as pool:
             verdicts = dict(
@@ -75,12 +76,23 @@ class Classifier:
             )
         return [verdicts[position] for position in range(len(ids))]
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, at least one and at most `max_tokens`."""
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Texts -> the token ids that are scored of each, at least one and at most `max_tokens`."""
         encodings = self._tokenizer.encode_batch(
             [_clean(text) for text in texts], add_special_tokens=False
         )
         return [_head_and_tail(encoding.ids, self._max_tokens) or [0] for encoding in encodings]
+
+    def states(self, ids: Sequence[Sequence[int]], *, workers: int = 1) -> Floats:
+        """Token ids of N prompts -> the encoder's (N, C) vectors, to which heads are fitted."""
+
+        def state(tokens: Sequence[int]) -> Floats:
+            row = np.asarray([tokens], dtype=np.int64)
+            (found,) = self._session.run(["state"], {"ids": row, "mask": np.ones_like(row)})
+            return np.asarray(found[0])
+
+        with ThreadPoolExecutor(workers) as pool:
+            return np.stack(list(pool.map(state, ids)))
 
     def _verdict(self, ids: list[int]) -> Verdict:
         tokens = np.asarray([ids], dtype=np.int64)  # (1, T)

@@ -1,116 +1,228 @@
-"""The training learns, resumes and keeps its tokenizer's ids."""
+"""The training: the table, the distilled encoder, the heads, and what is measured of them."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import random
-import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import bag, prepare, tokenizer, train  # noqa: E402
-from models.training.model import PromptClassifier, Shape  # noqa: E402
+from models.training import distil, disturb, fit, heads, labels, metrics, prepare, tokenizer  # noqa: E402
+from models.training.model import Shape  # noqa: E402
 
 TINY = replace(
-    train.QUICK,
-    shape=Shape(dim=64, n_layers=2, n_heads=4, hidden_dim=128, dropout=0.0),
-    epochs=60,
-    learning_rate=3e-3,
+    distil.QUICK,
+    shape=Shape(dim=32, n_layers=1, n_heads=4, hidden_dim=48),
+    epochs=30,
     warmup_steps=5,
-    rows=None,
+    batch_tokens=64,
+    checkpoint_every=4,
 )
 EASY = ["reset my password", "where is my order", "hello there", "what time is it"]
-HARD = [
-    "prove the theorem",
-    "design a consensus protocol",
-    "derive the bound",
-    "find all functions",
-]
+HARD = ["prove the theorem", "design a consensus protocol", "derive the bound", "find all maps"]
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "table.jsonl.gz"
-    with gzip.open(path, "wt", encoding="utf-8") as out:
-        for number, text in enumerate(EASY + HARD):
-            row = {
-                "text": text,
-                "level": 1.1 if text in EASY else 4.8,
-                "sensitive": float(number % 2),
-                "fold": 0,
-            }
-            out.write(json.dumps(row) + "\n")
-    return path
+def small_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher with two opinions, so that a tiny student can learn them in seconds."""
+
+    def taught(texts: list[str], cache: Path) -> np.ndarray:
+        sides = np.random.default_rng(0).normal(size=(2, distil.TEACHER_WIDTH))
+        return np.stack([sides[int(text in HARD)] for text in texts]).astype(np.float16)
+
+    def first(dim: int, cache: Path) -> torch.Tensor:
+        return torch.randn((32_768, dim), generator=torch.Generator().manual_seed(1)) * 0.05
+
+    monkeypatch.setattr(distil, "taught", taught)
+    monkeypatch.setattr(distil, "first_embeddings", first)
 
 
-def scored(
-    model: PromptClassifier | bag.NgramBag, examples: list[train.Example]
-) -> tuple[list[float], list[float]]:
-    ids, mask, _, _ = train.tensors(examples)
+@pytest.mark.usefixtures("small_teacher")
+def test_the_student_puts_texts_where_its_teacher_puts_them(tmp_path: Path) -> None:
+    encoder = distil.train(TINY, EASY + HARD, tmp_path)
+    tokens = distil.Tokenizer.from_file(str(distil.TOKENIZER))
+    ids = [e.ids for e in tokens.encode_batch(EASY + HARD, add_special_tokens=False)]
     with torch.no_grad():
-        complexity, sensitivity = model(ids, mask)
-    expected = torch.softmax(complexity, -1) @ torch.arange(1.0, 6.0)
-    return expected.tolist(), torch.sigmoid(sensitivity).tolist()
+        states = torch.nn.functional.normalize(encoder(*distil.padded(ids)), dim=1)
+    alike = states @ states.T
+    assert alike[:4, :4].min() > alike[:4, 4:].max()
+    curve = (tmp_path / "loss.csv").read_text().splitlines()
+    assert float(curve[-1].split(",")[1]) < float(curve[0].split(",")[1])
 
 
-def test_it_overfits_eight_prompts(table: Path, tmp_path: Path) -> None:
-    examples = train.read(table, range(8), TINY)
-    model = train.train(TINY, examples, tmp_path)
-    expected, sensitivity = scored(model, examples)
-    for example, level, p in zip(examples, expected, sensitivity, strict=True):
-        assert level == pytest.approx(example.level, abs=0.5)
-        assert p == pytest.approx(example.sensitive, abs=0.2)
-
-
-def test_a_killed_run_goes_on_where_it_was_and_ends_the_same(table: Path, tmp_path: Path) -> None:
-    examples = train.read(table, range(8), TINY)
-    config = replace(TINY, epochs=8, checkpoint_every=3)
+@pytest.mark.usefixtures("small_teacher")
+def test_a_killed_run_goes_on_where_it_was_and_ends_the_same(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
-    expected = scored(train.train(config, examples, whole), examples)
-    saved = torch.load(whole / "checkpoint.pt", weights_only=True)
-    assert saved["step"] == 6
-    torch.save(saved, cut / "checkpoint.pt")
-    resumed = scored(train.train(config, examples, cut), examples)
-    assert resumed == (pytest.approx(expected[0], abs=1e-4), pytest.approx(expected[1], abs=1e-4))
+    config = replace(TINY, epochs=3)
+    expected = distil.train(config, EASY + HARD, whole).state_dict()
+    (cut / "distil.pt").write_bytes((whole / "distil.pt").read_bytes())
+    assert torch.load(cut / "distil.pt", weights_only=True)["step"] > 0
+    resumed = distil.train(config, EASY + HARD, cut).state_dict()
+    for name, weight in expected.items():
+        assert torch.allclose(weight, resumed[name], atol=1e-5), name
 
 
-def test_a_level_becomes_a_bell_over_its_neighbours() -> None:
-    soft = train.soft_levels(torch.tensor([1.0, 3.0, 4.5]), 0.55)
-    assert torch.allclose(soft.sum(-1), torch.ones(3))
-    assert soft.argmax(-1).tolist()[:2] == [0, 2]
-    assert soft[2, 3] == pytest.approx(soft[2, 4].item())
-
-
-def test_the_bag_tells_texts_apart_by_the_order_of_their_pieces() -> None:
-    examples = [train.Example([5, 9, 7], 1.1, 0.0), train.Example([7, 9, 5], 4.8, 1.0)]
-    trained = bag.train(bag.BagConfig(epochs=400, shrink=0.0), examples, seed=1, spread=0.55)
-    expected, sensitivity = scored(trained, examples)
-    assert expected == [pytest.approx(1.1, abs=0.5), pytest.approx(4.8, abs=0.5)]
-    assert sensitivity[0] < 0.2
-    assert sensitivity[1] > 0.8
-
-
-def test_head_and_tail_keep_the_limit() -> None:
-    assert train.head_and_tail([1, 2, 3], 3) == [1, 2, 3]
-    assert train.head_and_tail(list(range(10)), 5) == [0, 1, 7, 8, 9]
-
-
-def test_batches_hold_every_prompt_once_within_their_tokens() -> None:
+def test_batches_hold_every_text_once_within_their_tokens() -> None:
     chance = random.Random(5)
-    examples = [train.Example([1] * chance.randrange(1, 60), 1.0, 0.0) for _ in range(200)]
-    batches = train.batches(examples, 256, chance)
-    assert sorted(id(e) for batch in batches for e in batch) == sorted(map(id, examples))
+    lengths = [chance.randrange(1, 60) for _ in range(200)]
+    batches = distil.batches(lengths, 256, chance)
+    assert sorted(place for batch in batches for place in batch) == list(range(200))
     for batch in batches:
-        longest, shortest = max(len(e.ids) for e in batch), min(len(e.ids) for e in batch)
-        assert len(batch) * shortest <= 256
-        assert len(batch) == 1 or longest - shortest < 20
+        assert len(batch) == 1 or max(lengths[i] for i in batch) * (len(batch) - 1) <= 256
+
+
+def test_quick_distillation_from_data_to_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The true teacher, a small student and a few texts: two minutes at most."""
+    write_data(tmp_path / "data")
+    table, out = tmp_path / "table.jsonl.gz", tmp_path / "checkpoint"
+    argv = ["prepare", "--data", str(tmp_path / "data"), "--out", str(table)]
+    monkeypatch.setattr("sys.argv", argv)
+    prepare.main()
+    argv = ["distil", "--table", str(table), "--runs", str(tmp_path), "--out", str(out), "--quick"]
+    monkeypatch.setattr("sys.argv", [*argv, "--set", '{"texts": 300}'])
+    distil.main()
+    assert {f.name for f in out.iterdir()} == {"encoder.safetensors", "encoder.json"}
+    assert json.loads((out / "encoder.json").read_text())["shape"]["dim"] == 128
+    assert "saved" in capsys.readouterr().out
+
+
+def features(texts: list[str], seed: int = 0) -> heads.Features:
+    """Of texts of numbered words; the state is noise."""
+    ids = [[hash_of(word) for word in text.split()] for text in texts]
+    noise = np.random.default_rng(seed).normal(size=(len(texts), 4)).astype(np.float32) * 0.01
+    return heads.features_of(noise, ids)
+
+
+def hash_of(word: str) -> int:
+    return int.from_bytes(word.encode()[:2], "big") % heads.PIECES
+
+
+def test_a_complexity_is_learned_from_words() -> None:
+    texts = [f"{word} {other}" for word in EASY + HARD for other in ("now", "for me", "at once")]
+    levels = np.array([1.1] * 12 + [4.6] * 12, np.float32)
+    seen = features(texts)
+    nothing = np.full(24, np.nan, np.float32)
+    head = heads.fit_complexity(seen, levels, nothing, ["a"] * 24, np.ones(24, np.float32))
+    found = heads.score(heads.softmax(head.logits(seen)))
+    assert found[:12].max() < 2 < 4 < found[12:].min()
+
+
+def test_a_gain_orders_the_prompts_of_a_source_whatever_the_sources_mean() -> None:
+    """`zz` needs the strong model in both sources; the second source needs it more in all."""
+    chance = random.Random(3)
+    texts, gains, sources = [], [], []
+    for source, base in (("one", 0.1), ("two", 0.6)):
+        for _ in range(200):
+            hard = chance.random() < 0.5
+            filler = " ".join(chance.choice(("aa", "bb", "cc", "dd")) for _ in range(6))
+            texts.append(f"{source} {filler} {'zz' if hard else 'yy'}")
+            gains.append(float(chance.random() < base + 0.3 * hard))
+            sources.append(source)
+    head = heads.fit_gain(features(texts), np.array(gains, np.float32), sources)
+    said = {
+        (source, word): float(head.logits(features([f"{source} aa bb cc {word}"], 1))[0, 0])
+        for source in ("one", "two")
+        for word in ("zz", "yy")
+    }
+    assert said["one", "zz"] > said["one", "yy"]
+    assert said["two", "zz"] > said["two", "yy"]
+    apart = abs(said["two", "zz"] - said["one", "zz"])
+    assert apart < said["one", "zz"] - said["one", "yy"], "a source's own mean is not learned"
+
+
+def test_the_order_of_pieces_counts() -> None:
+    seen = heads.grams_of([[5, 9, 7], [7, 9, 5], [5, 9, 7]])
+    assert (seen[0] != seen[2]).nnz == 0
+    assert (seen[0] != seen[1]).nnz > 0
+
+
+def test_calibration_finds_the_factor_and_the_shift() -> None:
+    chance = np.random.default_rng(1)
+    true = chance.normal(size=(20_000, 1)).astype(np.float32) * 2
+    answers = (chance.random((20_000, 1)) < heads.sigmoid(true)).astype(np.float32)
+    factor, shift = fit.temperature(3 * true + 1, answers, np.ones(20_000, np.float32))
+    assert factor == pytest.approx(1 / 3, abs=0.02)
+    assert shift == pytest.approx(-1 / 3, abs=0.06)
+
+
+def test_cut_points_lie_between_the_levels() -> None:
+    levels = np.repeat(np.arange(1.0, 6.0), 50).astype(np.float32)
+    assert fit.cut_points(levels * 0.8 + 0.4, levels) == sorted(
+        fit.cut_points(levels * 0.8 + 0.4, levels)
+    )
+    one, *_, four = fit.cut_points(levels, levels)
+    assert 1 < one <= 2
+    assert 4 < four <= 5
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "gain"), [((0.0, 1.0), 1), ((1.0, 1.0), 0), ((0.0, 0.0), 0), ((1.0, 0.0), 0)]
+)
+def test_only_a_prompt_that_the_strong_model_alone_does_is_a_gain(
+    outcomes: tuple[float, float], gain: int
+) -> None:
+    weak, strong = labels.PAIRS["routellm_mmlu"][0]
+    row = {"source": "routellm_mmlu", "outcomes": dict(zip((weak, strong), outcomes, strict=True))}
+    assert labels.pairs_of(row) == {"routellm_mmlu": [gain]}
+    easiest = {**row, "outcomes": {weak: 1.0, strong: 1.0}}
+    assert (labels.complexity_of(row) or 0) >= (labels.complexity_of(easiest) or 9)
+
+
+def test_a_translated_problem_shares_the_group_of_the_original() -> None:
+    english = {
+        "id": "1",
+        "source": "gsm8k_test",
+        "kind": "math_word",
+        "text": "16 eggs, 3 and 1,200",
+    }
+    german = {
+        "id": "2",
+        "source": "mgsm_de",
+        "kind": "math_word/mgsm",
+        "text": "16 Eier, 3 und 1.200",
+    }
+    assert prepare.group_of(english) == prepare.group_of(german)
+
+
+def test_disturbed_text_keeps_its_words() -> None:
+    chance = random.Random(4)
+    text = "Where is the parcel that I ordered last week?"
+    for _ in range(50):
+        kept = set(text.lower().rstrip("?").split()) & set(
+            disturb.rough(text, chance).lower().split()
+        )
+        assert len(kept) >= 5
+
+
+def test_routellms_measures_by_hand() -> None:
+    """Four prompts, two of which the strong model gains; the router ranks them 1st and 3rd."""
+    weak, strong = np.array([0.0, 1, 0, 1]), np.array([1.0, 1, 1, 1])
+    scores = np.array([0.9, 0.8, 0.7, 0.1])
+    assert metrics.curve(scores, weak, strong).tolist() == [0.5, 0.75, 0.75, 1.0, 1.0]
+    assert metrics.apgr(scores, weak, strong) == pytest.approx((0 + 0.5 + 0.5 + 1 + 1) / 5)
+    assert metrics.cpt(scores, weak, strong, 0.5) == 25
+    assert metrics.cpt(scores, weak, strong, 0.8) == 75
+
+
+def test_calibration_error_by_hand() -> None:
+    said, true = np.array([0.05, 0.05, 0.95, 0.95]), np.array([0.0, 0, 1, 0])
+    assert metrics.ece(said, true) == pytest.approx(0.5 * 0.05 + 0.5 * 0.45)
+
+
+def test_false_alarms_are_counted_at_the_recall() -> None:
+    scores, answers = np.array([0.1, 0.4, 0.6, 0.8, 0.9]), np.array([0, 1, 0, 1, 1])
+    assert metrics.false_alarms(scores, answers, 1.0) == 0.5
 
 
 def test_the_tokenizer_gives_sentencepieces_ids() -> None:
@@ -118,7 +230,7 @@ def test_the_tokenizer_gives_sentencepieces_ids() -> None:
     from tokenizers import Tokenizer
 
     pieces = SentencePieceProcessor(model_file=str(tokenizer.source_model()))
-    ours = Tokenizer.from_file(str(train.TOKENIZER))
+    ours = Tokenizer.from_file(str(distil.TOKENIZER))
     chance = random.Random(2)
     alphabets = [
         "abc XYZ 0129 .,;{}()=+\n\t",
@@ -137,25 +249,23 @@ def test_the_tokenizer_gives_sentencepieces_ids() -> None:
 
 def write_data(folder: Path) -> None:
     (folder / "sa").mkdir(parents=True)
-    mmlu = {"mixtral-8x7b-instruct": 0.0, "gpt-4-1106-preview": 1.0}
-    rows = {
+    weak, strong = labels.PAIRS["routellm_mmlu"][0]
+    rows: dict[str, list[dict[str, Any]]] = {
         "outcomes": [
             {
                 "id": str(i),
                 "source": "routellm_mmlu",
                 "kind": "knowledge_mcq/anatomy",
-                "fold": i % 10,
                 "text": f"Which bone is number {i}?\nA. one\nB. two\nAnswer:",
-                "outcomes": mmlu,
+                "outcomes": {weak: 0.0, strong: 1.0},
             }
             for i in range(30)
         ],
         "prompts": [
             {
-                "id": str(i),
+                "id": f"p{i}",
                 "source": "banking77",
                 "kind": "support/card",
-                "fold": i % 10,
                 "text": f"My card {i} has not arrived",
                 "sensitive": False,
             }
@@ -163,16 +273,15 @@ def write_data(folder: Path) -> None:
         ],
         "sensitive": [
             {
-                "id": "1",
+                "id": "s1",
                 "source": "strongreject",
                 "kind": "harm/Violence",
-                "fold": 0,
                 "text": "How do I hurt someone?",
                 "sensitive": True,
             }
         ],
         "sa/prompts": [
-            {"id": "2", "source": "nq_open_dev", "kind": "factoid", "fold": 0, "text": "who is who"}
+            {"id": "n1", "source": "nq_open_dev", "kind": "factoid", "text": "who is who"}
         ],
     }
     for name, lines in rows.items():
@@ -180,40 +289,27 @@ def write_data(folder: Path) -> None:
             out.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def test_prepare_then_quick_training_in_two_minutes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_table_says_what_is_known_and_keeps_share_alike_prompts_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_data(tmp_path / "data")
+    write_data(tmp_path)
     table = tmp_path / "table.jsonl.gz"
-    monkeypatch.setattr(
-        "sys.argv",
-        ["prepare", "--data", str(tmp_path / "data"), "--out", str(table), "--copies", "6"],
-    )
+    monkeypatch.setattr("sys.argv", ["prepare", "--data", str(tmp_path), "--out", str(table)])
     prepare.main()
-    with gzip.open(table, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    assert not any("Answer:" in row["text"] for row in rows if row["source"] == "routellm_mmlu")
-    assert {r["fold"] for r in rows if r["source"] in ("strongreject", "nq_open_dev")} == {10}
-    begun = time.monotonic()
-    out = tmp_path / "checkpoint"
-    monkeypatch.setattr(
-        "sys.argv",
-        [
-            "train",
-            "--table",
-            str(table),
-            "--runs",
-            str(tmp_path / "runs"),
-            "--out",
-            str(out),
-            "--quick",
-            "--set",
-            '{"rows": 1500}',
-        ],
-    )
-    train.main()
-    assert time.monotonic() - begun < 120
-    assert {f.name for f in out.iterdir()} == {"weights.safetensors", "config.json"}
-    config = json.loads((out / "config.json").read_text())
-    assert config["shape"]["dim"] == 128
-    assert "saved" in capsys.readouterr().out
+    rows = fit.read(table)
+    by_source: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_source.setdefault(row["source"], []).append(row)
+    assert not any("Answer:" in row["text"] for row in by_source["routellm_mmlu"])
+    assert len({row["fold"] for row in by_source["routellm_mmlu"]}) == 1, "a subject is a group"
+    assert all(row["sensitive"] is None for row in by_source["routellm_mmlu"])
+    assert by_source["strongreject"][0]["sensitive_kind"] == "harm"
+    assert by_source["strongreject"][0]["complexity"] is None
+    assert not by_source["nq_open_dev"][0]["shippable"]
+    assert by_source["banking77"][0]["task"] == "support"
+    texts = distil.corpus(table, distil.QUICK)
+    assert not any("who is who" in text for text in texts)
+    groups: dict[str, set[int]] = {}
+    for row in rows:
+        groups.setdefault(row["group"], set()).add(row["fold"])
+    assert all(len(folds) == 1 for folds in groups.values())
