@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole training, from the data to models/classifier. `make train DATA=../shared/data` calls it.
-# A killed run goes on from its last checkpoint. About an hour on two busy cores.
+# A killed distillation goes on from its last checkpoint. About two hours on two busy cores.
 set -euo pipefail
 DATA=${DATA:-../shared/data}
 RUNS=${RUNS:-models/training/runs}
@@ -11,9 +11,10 @@ step() { echo "- $1"; nice -n 5 "$PYTHON" -m "models.training.$1" "${@:2}"; }
 
 step tokenizer --out models/classifier/tokenizer.json
 step prepare --data "$DATA" --out "$RUNS/table.jsonl.gz"
-step train --table "$RUNS/table.jsonl.gz" --runs "$RUNS" "$@"
-step bag --table "$RUNS/table.jsonl.gz"
-step calibrate --table "$RUNS/table.jsonl.gz"
+step distil --table "$RUNS/table.jsonl.gz" --runs "$RUNS" "$@"
+rm -f models/training/checkpoint/heads.safetensors
+step export # the encoder alone, whose states the heads are fitted to
+step fit --table "$RUNS/table.jsonl.gz" --cache "$RUNS"
 step export
-step evaluate --table "$RUNS/table.jsonl.gz"
+step evaluate --table "$RUNS/table.jsonl.gz" --cache "$RUNS"
 step export # again: the manifest now tells the metrics

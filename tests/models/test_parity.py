@@ -20,9 +20,11 @@ onnx = pytest.importorskip("onnx")
 import tomllib  # noqa: E402
 
 from fareway.classify import Classifier  # noqa: E402
+from models.training import heads  # noqa: E402
 from models.training.export import (  # noqa: E402
     CHECKPOINT,
     CLASSIFIER,
+    OUTPUTS,
     TOLERANCE,
     NotTheSame,
     export_fp32,
@@ -30,6 +32,7 @@ from models.training.export import (  # noqa: E402
     load,
     session,
 )
+from models.training.fit import read_heads  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -91,7 +94,7 @@ def test_the_fp32_graph_is_the_checkpoint(fp32: Any) -> None:
 def test_a_graph_of_other_weights_would_be_seen(fp32: Any) -> None:
     served = load(CHECKPOINT)
     with torch.no_grad():
-        served.model.layers[0].attention.wq.weight.mul_(1.5)
+        served.encoder.layers[0].attention.wq.weight.mul_(1.5)
     assert largest_difference(served, fp32) > TOLERANCE
 
 
@@ -100,6 +103,22 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(NotTheSame):
         export_fp32(CHECKPOINT, tmp_path / "fp32.onnx")
     assert not (tmp_path / "fp32.onnx").exists()
+
+
+def test_a_head_says_in_numpy_what_it_says_in_the_graph() -> None:
+    """What heads.py fits is what export.py serves: n-grams, length and all."""
+    served, dim = load(CHECKPOINT), shape()["dim"]
+    ids = [[5, 900, 31_000, 17], [40, 41, 42, 43, 44, 45, 40, 41]]
+    fitted = read_heads(CHECKPOINT, dim)
+    for tokens in ids:
+        row = torch.tensor([tokens])
+        with torch.no_grad():
+            said = dict(zip(OUTPUTS, served(row, torch.ones_like(row)), strict=True))
+        seen = heads.features_of(said["state"].numpy(), [tokens])
+        expected = heads.softmax(fitted["complexity"].logits(seen))
+        assert np.allclose(said["complexity"].numpy(), expected, atol=1e-4)
+        sensitive = heads.sigmoid(fitted["sensitivity"].logits(seen))[:, 0]
+        assert np.allclose(said["sensitivity"].numpy(), sensitive, atol=1e-4)
 
 
 def test_padding_does_not_change_a_verdict() -> None:
@@ -123,9 +142,10 @@ def test_the_shipped_model_agrees_with_fp32_on_tiers(fp32: Any) -> None:
     shipped = classifier.score_many(texts)
     same_tier = same_lane = 0
     seen = set()
-    for verdict, ids in zip(shipped, classifier._ids(texts), strict=True):
+    for verdict, ids in zip(shipped, classifier.tokens(texts), strict=True):
         tokens = np.asarray([ids])
-        complexity, sensitivity = fp32.run(None, {"ids": tokens, "mask": np.ones_like(tokens)})
+        feeds = {"ids": tokens, "mask": np.ones_like(tokens)}
+        complexity, sensitivity = fp32.run(["complexity", "sensitivity"], feeds)
         tier = np.digitize(np.digitize(complexity[0] @ np.arange(1, 6), cuts) + 1, [3, 5])
         ours = np.digitize(np.digitize(verdict.score, cuts) + 1, [3, 5])
         seen.add(int(ours))
@@ -148,14 +168,15 @@ def test_the_shipped_model_is_small_whole_and_int8() -> None:
     weights = [t for t in onnx.load(path).graph.initializer if np.prod(t.dims) >= 1024]
     assert all(t.data_location == onnx.TensorProto.DEFAULT for t in weights)
     eight_bit = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
-    assert {t.data_type for t in weights if len(t.dims) > 1} <= eight_bit
+    wide = [t for t in weights if len(t.dims) > 1 and t.name != "over_state"]
+    assert {t.data_type for t in wide} <= eight_bit
     vocabulary = [t for t in weights if t.dims[0] == vocabulary_size()]
     assert [list(t.dims)[1] for t in vocabulary] == [shape()["dim"]]
     assert len([t for t in weights if len(t.dims) > 1]) >= 1 + 7 * shape()["n_layers"]
 
 
 def shape() -> dict[str, Any]:
-    shape: dict[str, Any] = json.loads((CHECKPOINT / "config.json").read_text())["shape"]
+    shape: dict[str, Any] = json.loads((CHECKPOINT / "encoder.json").read_text())["shape"]
     return shape
 
 
@@ -164,7 +185,7 @@ def vocabulary_size() -> int:
 
 
 def test_the_architecture_is_mistrals() -> None:
-    model = load(CHECKPOINT).model
+    model = load(CHECKPOINT).encoder
     attention, feed = model.layers[0].attention, model.layers[0].feed_forward
     facts = shape()
     assert facts["n_kv_heads"] < facts["n_heads"], "grouped-query attention"
@@ -178,7 +199,7 @@ def test_the_architecture_is_mistrals() -> None:
 
 def test_a_token_sees_its_window_and_nothing_later() -> None:
     """Through one layer, a changed token moves itself and the window after it."""
-    from models.training.model import PromptClassifier, Shape
+    from models.training.model import Encoder, Shape
 
     torch.manual_seed(3)
     small = Shape(
@@ -191,7 +212,7 @@ def test_a_token_sees_its_window_and_nothing_later() -> None:
         sliding_window=4,
         dropout=0.0,
     )
-    model = PromptClassifier(small).eval()
+    model = Encoder(small).eval()
     states: list[torch.Tensor] = []
     model.norm.register_forward_hook(lambda _m, _i, out: states.append(out[0]))
     ids = torch.randint(0, 50, (1, 12))
@@ -206,6 +227,6 @@ def test_a_token_sees_its_window_and_nothing_later() -> None:
 
 def test_the_manifest_tells_what_was_trained() -> None:
     manifest = json.loads((CLASSIFIER / "manifest.json").read_text())
-    assert manifest["config"] == json.loads((CHECKPOINT / "config.json").read_text())
+    assert manifest["config"] == json.loads((CHECKPOINT / "encoder.json").read_text())
     assert manifest["version"].endswith(manifest["files"]["model.onnx"]["sha256"][:8])
     assert {"seed", "commit", "data", "metrics", "max_tokens"} <= set(manifest)
