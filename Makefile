@@ -68,6 +68,7 @@ deploy: build ## deploy to AWS: make deploy ENV=dev|prod
 
 bench: .venv/.done ## measure speed on this machine
 	@$(RUN)python -m benchmarks.request
+	@$(RUN)python -m benchmarks.classifier
 
 train: .venv-train/.done ## train the classifier: make train DATA=../shared/data
 	@cd $(CURDIR) && PYTHONPATH=shared DATA=$(or $(DATA),../shared/data) bash models/training/run.sh
