@@ -1,7 +1,7 @@
 """What the classifier has to beat: length, words, and a packaged sentence encoder.
 
-Each is given the same training rows as ours and asked for the very thing that is measured; ours
-is only asked for its complexity or its sensitivity.
+Each is trained on all rows of the training folds that tell the very thing that is measured; ours
+is only asked for its complexity or its sensitivity, and reads what tells those.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class MiniLM:
         order = sorted(wanted, key=lambda i: len(self.texts[i]))
         for start in range(0, len(order), 16):
             part = order[start : start + 16]
-            self.vectors[part] = encoder._encode([self.texts[i][:2_000] for i in part])
+            self.vectors[part] = encoder.embed_batch([self.texts[i][:2_000] for i in part])
 
     def fit_score(self, train: Sequence[int], target: Floats, test: Sequence[int]) -> Floats:
         self.embed(sorted({*train, *test}))

@@ -30,13 +30,10 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.training.fit import read_heads
-from models.training.heads import HEADS, LENGTH_CENTRE, PAIRS, PIECES, Head
+from models.training.fit import CHECKPOINT, CLASSIFIER, HERE, read_heads
+from models.training.heads import HEADS, LENGTH_CENTRE, Head, pair_bucket
 from models.training.model import Encoder, Shape
 
-HERE = Path(__file__).parent
-CLASSIFIER = HERE.parent / "classifier"
-CHECKPOINT = HERE / "checkpoint"
 TOLERANCE = 1e-3  # of a probability, between torch and the fp32 graph
 OPSET = 20
 INPUTS = ("ids", "mask")
@@ -65,8 +62,8 @@ class Served(nn.Module):
         tokens = mask.sum(1, keepdim=True).to(state.dtype).clamp(min=1.0)  # (B, 1)
         length = tokens.log() - LENGTH_CENTRE
         before = F.pad(ids[:, :-1], (1, 0), value=1)  # 1 opens a text
-        pairs = (before * 1_000_003 + ids * 7_919) % PAIRS + PIECES
-        found = (self.over_grams(ids) + self.over_grams(pairs)) * mask[:, :, None].to(state.dtype)
+        pairs = self.over_grams(pair_bucket(before, ids))
+        found = (self.over_grams(ids) + pairs) * mask[:, :, None].to(state.dtype)
         seen = torch.cat((state, length, length**2), dim=1)
         logits = seen @ self.over_state + found.sum(1) / tokens.sqrt() + self.bias
         parts = dict(zip(HEADS, logits.split(self.widths, dim=1), strict=True))

@@ -5,9 +5,8 @@
 The states are those of the int8 encoder in models/classifier, prompt by prompt as they are
 served, so that the heads are fitted to what they will see. Every head is first fitted five times
 with a fold of groups left out; on those held-out logits a temperature is chosen (Guo et al. 2017,
-arXiv:1706.04599), for a yes or no a shift too (Platt 1999), and the cut points: where the
-complexities of at most 1, 2, 3 or 4 are best told from the rest (Youden's J, 1950). Then once
-more on all rows.
+arXiv:1706.04599), for a yes or no a shift too (Platt 1999), and the cut points of policy.toml:
+each the one that puts most of our own prompts on their side of it. Then once more on all rows.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from fareway.classify import Classifier
 from models.training import heads
 from models.training.heads import Features, Floats, Head, Integers
 from models.training.labels import KINDS, TASKS
+from models.training.prepare import FOLDS
 
 HERE = Path(__file__).parent
 CLASSIFIER = HERE.parent / "classifier"
 CHECKPOINT = HERE / "checkpoint"
-FOLDS = 5
 WIDTHS = {"complexity": 5, "sensitivity": 1, "kinds": len(KINDS), "task": len(TASKS)}
 CLASSES = {"kinds": ("sensitive_kind", KINDS), "task": ("task", TASKS)}
 #: Rows of a source that count in full; of more, the whole source counts as the root of the ratio.
@@ -189,11 +188,10 @@ def cut_points(scores: Floats, levels: Floats) -> list[float]:
     """(N,) scores and (N,) complexities -> four ascending cuts."""
     grid = np.arange(1.2, 4.8, 0.05)
 
-    def youden(cut: float, most: int) -> float:
-        below, easy = scores < cut, levels < most + 0.5
-        return float(below[easy].mean() - below[~easy].mean())
+    def right(cut: float, most: int) -> float:
+        return float(((scores < cut) == (levels < most + 0.5)).mean())
 
-    return [round(float(max(grid, key=lambda c: youden(c, most))), 2) for most in (1, 2, 3, 4)]
+    return [round(float(max(grid, key=lambda c: right(c, most))), 2) for most in (1, 2, 3, 4)]
 
 
 def read_heads(checkpoint: Path, dim: int) -> dict[str, Head]:
@@ -231,9 +229,9 @@ def main() -> None:
         factor, shift = scaling(rows, name, logits)
         said[name] = {"factor": round(factor, 4), "shift": round(shift, 4)}
         if name == "complexity":
-            told, _ = goal_of(rows, name)
-            scores = heads.score(heads.softmax(logits[told] * factor))
-            said[name]["cuts"] = cut_points(scores, numbers(rows, name)[told])
+            own = np.array([row["source"].startswith("written") for row in rows]) & known
+            scores = heads.score(heads.softmax(logits[own] * factor))
+            said[name]["cuts"] = cut_points(scores, numbers(rows, name)[own])
         head = calibrated(fit(np.flatnonzero(known & may)), factor, shift)
         for part in ("over_state", "over_grams", "bias"):
             stored[f"{name}.{part}"] = getattr(head, part).astype(np.float16)

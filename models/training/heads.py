@@ -1,7 +1,7 @@
 """Features of prompts -> heads: one linear layer each, over the encoder and the n-grams.
 
-Each head is a problem of its own, fitted to its end by L-BFGS from zero: no seed, no epochs, and
-cheap enough to be fitted anew for every fold.
+Each head is a convex problem of its own, on which L-BFGS takes at most 200 steps from zero: there
+is no seed, and it is cheap enough to be done anew for every fold.
 
 Shapes: N prompts, C the encoder's width, G n-gram buckets, K outputs of a head.
 """
@@ -66,13 +66,18 @@ def features_of(states: Floats, ids: Sequence[Sequence[int]]) -> Features:
     return Features(state.astype(np.float32), grams_of(ids))
 
 
+def pair_bucket(before: Any, now: Any) -> Any:
+    """Ids of neighbours, arrays or tensors -> the pair's bucket (Weinberger et al. 2009)."""
+    return (before * 1_000_003 + now * 7_919) % PAIRS + PIECES
+
+
 def grams_of(ids: Sequence[Sequence[int]]) -> csr_matrix:
-    """Pieces, and pairs of neighbours hashed (Weinberger et al. 2009); export.py does the same."""
+    """(N, G) pieces and pairs of neighbours, as export.py's graph counts them."""
     columns, values, starts = [], [], [0]
     for row in ids:
         now = np.asarray(row, np.int64)
         before = np.concatenate(([1], now[:-1]))  # 1 opens a text
-        pairs = (before * 1_000_003 + now * 7_919) % PAIRS + PIECES
+        pairs = pair_bucket(before, now)
         columns.append(np.concatenate((now, pairs)))
         values.append(np.full(2 * len(now), len(now) ** -0.5, np.float32))
         starts.append(starts[-1] + 2 * len(now))
