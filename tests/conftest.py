@@ -12,6 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from local import stack
 from local.cloud import LocalCloudError, aws_env, start_ministack
+from tests.llm import LLM, llm_server
 
 
 @pytest.fixture(scope="session")
@@ -92,3 +93,16 @@ def logged(capsys: pytest.CaptureFixture[str]) -> Any:
         ]
 
     return read
+
+
+@pytest.fixture(scope="module")
+def _llm() -> Iterator[LLM]:
+    with llm_server() as llm:
+        yield llm
+
+
+@pytest.fixture
+def llm(_llm: LLM) -> LLM:
+    """An LLM over HTTP for a teacher to be; it says 3 until a test tells it otherwise."""
+    _llm.reset()
+    return _llm

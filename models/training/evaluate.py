@@ -22,12 +22,17 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from fareway.policy import Policy
-from models.training import heads, metrics
+from fareway.render import render_prompt
+from models.evaluation.compare import without_curves
+from models.evaluation.public import public_cost_quality
+from models.training import calibrate, complexity, metrics
 from models.training.baselines import Baseline, Length, MiniLM, Words
-from models.training.fit import Rows, calibrate, features, fitters, held_out, numbers
+from models.training.fit import Recipe, features, held_out, recipes
+from models.training.heads import Features, Floats
 from models.training.labels import PAIRS
+from models.training.table import CLASSES, Rows, folds, numbers, own, shares, shippable
+from models.training.table import names as sources_of
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 Say = Callable[[str], None]
 #: Held out with every sensitive source: the harmless side of its test.
 HARMLESS = (
@@ -48,7 +53,24 @@ SENSITIVE: dict[str, tuple[str, ...]] = {
     "issuebench_prompts": (),
     "openai_moderation": (),
 }
-LOOK_ALIKES = ("written_en_health", "written_en_law", "written_eu_sens", "written_world_sens")
+#: Prompts written for Fareway, grave ones and harmless ones of like words: a writer each.
+LOOK_ALIKES = tuple(
+    f"written_{writer}"
+    for writer in (
+        "en_health",
+        "en_law_harm",
+        "en_look_alikes",
+        "en_contrast",
+        "eu_sensitive",
+        "world_sensitive",
+        "romance_look_alikes",
+        "romance_contrast",
+        "north_look_alikes",
+        "north_contrast",
+        "east_look_alikes",
+        "east_contrast",
+    )
+)
 SHOWN = (
     "banking77",
     "clinc150",
@@ -67,32 +89,35 @@ def evaluate(rows: Rows, folder: Path, policy: Policy, cache: Path, say: Say) ->
     """Rows of prepare.py and a classifier's folder -> all numbers, as JSON."""
     say("states of the prompts")
     seen = features(folder, rows, cache)
-    recipes = fitters(rows, seen)
-    logits = {}
-    for name, (target, fit) in recipes.items():
-        say(f"five folds: {name}")
-        logits[name] = held_out(rows, seen, ~np.isnan(target), fit)
-    scores = heads.score(heads.softmax(calibrate(rows, "complexity", logits["complexity"])))
+    how, said = recipes(rows, seen), {}
+    for name, logits in held_out(rows, seen, cache, say).items():
+        factors, shifts = calibrate.scaling(rows, name, logits)
+        said[name] = calibrate.said(name, logits * factors + shifts)
+    scores = complexity.score(said["complexity"])
     texts = [row["text"] for row in rows]
     baselines: list[Baseline] = [Length(texts), Words(texts), MiniLM(texts, cache)]
+    routers = beside(rows, scores, baselines, say)
     return {
         "rows": len(rows),
-        "outcomes": outcomes(rows, scores, baselines, say),
+        "outcomes": {
+            source: {name: _of_source(rows, source, score) for name, score in routers.items()}
+            for source in PAIRS
+        },
+        "cost_quality": public_cost_quality(rows, routers, policy, say),
         "sensitivity": {
-            "left_out": left_out(rows, seen, baselines[1], say),
-            "look_alikes": look_alikes(rows, logits["sensitivity"][:, 0]),
+            "left_out": left_out(rows, seen, how["sensitivity"], baselines[1], say),
+            "look_alikes": look_alikes(rows, said["sensitivity"][:, 0]),
         },
         "tiers": tiers(rows, scores, policy),
-        "calibration": calibration(rows, logits),
-        "other_heads": other_heads(rows, recipes, logits),
+        "calibration": calibration(rows, said),
+        "other_heads": other_heads(rows, said),
     }
 
 
-def outcomes(rows: Rows, ours: Floats, baselines: Sequence[Baseline], say: Say) -> dict[str, Any]:
-    """Of each outcome source and scorer: mean AUC, its 95 % interval, APGR, CPT50 and CPT80."""
-    gains = numbers(rows, "need_strong")
+def beside(rows: Rows, ours: Floats, baselines: Sequence[Baseline], say: Say) -> dict[str, Floats]:
+    """Of ours, chance and each baseline the (N,) scores of the rows, held out by fold."""
+    gains, fold = numbers(rows, "need_strong"), folds(rows)
     known = np.flatnonzero(~np.isnan(gains))
-    fold = np.array([row["fold"] for row in rows])
     scored = {"fareway": ours, "random": np.random.default_rng(0).random(len(rows))}
     for baseline in baselines:
         say(f"outcomes: {baseline.name}")
@@ -100,10 +125,7 @@ def outcomes(rows: Rows, ours: Floats, baselines: Sequence[Baseline], say: Say) 
         for held in np.unique(fold):
             train, test = known[fold[known] != held], known[fold[known] == held]
             scored[baseline.name][test] = baseline.fit_score(list(train), gains[train], list(test))
-    return {
-        source: {name: _of_source(rows, source, said) for name, said in scored.items()}
-        for source in PAIRS
-    }
+    return scored
 
 
 def _of_source(rows: Rows, source: str, scores: Floats) -> dict[str, Any]:
@@ -126,15 +148,16 @@ def _of_source(rows: Rows, source: str, scores: Floats) -> dict[str, Any]:
     }
 
 
-def left_out(rows: Rows, seen: heads.Features, words: Baseline, say: Say) -> dict[str, Any]:
+def left_out(
+    rows: Rows, seen: Features, recipe: Recipe, words: Baseline, say: Say
+) -> dict[str, Any]:
     """AUC of sensitivity on each source that was left out, ours and that of words."""
-    _, fit = fitters(rows, seen)["sensitivity"]
     sensitive = numbers(rows, "sensitive")
     out = {}
     for source, train, test in _splits(rows, sensitive):
         say(f"left out: {source}")
         answers = np.nan_to_num(sensitive[test])
-        ours = fit(train).logits(seen[test])[:, 0]
+        ours = recipe.fit(train).logits(seen[test])[:, 0]
         theirs = words.fit_score(list(train), sensitive[train], list(test))
         out[source] = {
             "prompts": len(test),
@@ -145,8 +168,8 @@ def left_out(rows: Rows, seen: heads.Features, words: Baseline, say: Say) -> dic
 
 
 def _splits(rows: Rows, sensitive: Floats) -> Iterator[tuple[str, Any, Any]]:
-    names = np.array([row["source"] for row in rows])
-    may = np.array([row["shippable"] for row in rows]) & ~np.isnan(sensitive)
+    names = sources_of(rows)
+    may = shippable(rows) & ~np.isnan(sensitive)
     harmless = np.isin(names, HARMLESS) & (np.nan_to_num(sensitive) == 0)
     for source, beside in SENSITIVE.items():
         held = np.isin(names, (source, *beside))
@@ -160,7 +183,7 @@ def look_alikes(rows: Rows, logits: Floats) -> dict[str, Any]:
     """Of our own prompts, grave ones against harmless ones of like words; as they are written."""
     first: dict[str, int] = {}
     for place, row in enumerate(rows):
-        if row["source"].startswith(LOOK_ALIKES):
+        if row["source"] in LOOK_ALIKES and row["text"] == render_prompt(row["group"]):
             first.setdefault(row["group"], place)
     places = np.array([*first.values()])
     answers, said = numbers(rows, "sensitive")[places], logits[places]
@@ -179,35 +202,31 @@ def look_alikes(rows: Rows, logits: Floats) -> dict[str, Any]:
 
 def tiers(rows: Rows, scores: Floats, policy: Policy) -> dict[str, Any]:
     """Shares of cheap, mid and premium by source; and of our own prompts, how many are right."""
-    names = np.array([row["source"] for row in rows])
-    order = ("cheap", "mid", "premium")
+    names, order = sources_of(rows), ("cheap", "mid", "premium")
     placed = np.array([order.index(policy.tier(policy.complexity(float(s)))) for s in scores])
     out: dict[str, Any] = {}
     for source in SHOWN:
         found = placed[names == source]
         out[source] = [round(float((found == tier).mean()), 3) for tier in range(3)]
     levels = numbers(rows, "complexity")
-    own = np.char.startswith(names, "written") & ~np.isnan(levels)
-    right = placed[own] == np.digitize(levels[own], (2.5, 4.5))
+    ours = own(rows) & ~np.isnan(levels)
+    right = placed[ours] == np.digitize(levels[ours], (2.5, 4.5))
     return {"shares": out, "written": {"right": round(float(right.mean()), 4)}}
 
 
-def calibration(rows: Rows, logits: dict[str, Floats]) -> dict[str, Any]:
-    """ECE of sensitivity, and of "is above cheap" and "is premium", as they are calibrated."""
-    levels = numbers(rows, "complexity")
-    told = ~np.isnan(levels)
-    said = heads.softmax(calibrate(rows, "complexity", logits["complexity"]))[told]
-    true = heads.spread(levels[told])
-    sensitive = numbers(rows, "sensitive")
-    known = ~np.isnan(sensitive)
-    p = heads.sigmoid(calibrate(rows, "sensitivity", logits["sensitivity"]))[known, 0]
+def calibration(rows: Rows, said: dict[str, Floats]) -> dict[str, Any]:
+    """ECE and reliability of sensitivity, and of "is above cheap" and "is premium"."""
+    levels, sensitive = numbers(rows, "complexity"), numbers(rows, "sensitive")
+    told, known = ~np.isnan(levels), ~np.isnan(sensitive)
+    p, true = said["complexity"][told], complexity.spread(levels[told])
+    heads = {
+        "complexity above 2": (p[:, 2:].sum(1), true[:, 2:].sum(1)),
+        "complexity 5": (p[:, 4], true[:, 4]),
+        "sensitivity": (said["sensitivity"][known, 0], sensitive[known]),
+    }
     return {
-        "ece": {
-            "complexity above 2": round(metrics.ece(said[:, 2:].sum(1), true[:, 2:].sum(1)), 4),
-            "complexity 5": round(metrics.ece(said[:, 4], true[:, 4]), 4),
-            "sensitivity": round(metrics.ece(p, sensitive[known]), 4),
-        },
-        "reliability": {"sensitivity": _bins(p, sensitive[known])},
+        "ece": {name: round(metrics.ece(*pair), 4) for name, pair in heads.items()},
+        "reliability": {name: _bins(*pair) for name, pair in heads.items()},
     }
 
 
@@ -224,17 +243,19 @@ def _bins(said: Floats, true: Floats) -> list[list[float]]:
     ]
 
 
-def other_heads(rows: Rows, recipes: dict[str, Any], logits: dict[str, Floats]) -> dict[str, Any]:
-    task, kinds = (recipes[name][0] for name in ("task", "kinds"))
-    told, sort = ~np.isnan(task), ~np.isnan(kinds)
-    own = np.array([row["source"] == "written_followups" for row in rows])
-    dissatisfied = numbers(rows, "dissatisfied")
+def other_heads(rows: Rows, said: dict[str, Floats]) -> dict[str, Any]:
+    """How often the task and the kind of sensitivity are right, and the AUC of a complaint."""
+    right = {}
+    for name in CLASSES:
+        target = shares(rows, name)
+        told = ~np.isnan(target[:, 0])
+        right[name] = float((said[name][told].argmax(1) == target[told].argmax(1)).mean())
+    ours = sources_of(rows) == "written_followups"
+    dissatisfied, complains = numbers(rows, "dissatisfied")[ours], said["dissatisfaction"][ours, 0]
     return {
-        "task_accuracy": round(float((logits["task"][told].argmax(1) == task[told]).mean()), 4),
-        "kind_accuracy": round(float((logits["kinds"][sort].argmax(1) == kinds[sort]).mean()), 4),
-        "dissatisfaction_auc": round(
-            float(roc_auc_score(dissatisfied[own], logits["dissatisfaction"][own, 0])), 4
-        ),
+        "task_accuracy": round(right["task"], 4),
+        "kind_accuracy": round(right["kinds"], 4),
+        "dissatisfaction_auc": round(float(roc_auc_score(dissatisfied, complains)), 4),
     }
 
 
@@ -243,7 +264,8 @@ def main() -> None:
 
     from fareway.policy import load_policy
     from fareway.settings import PACKAGE
-    from models.training.fit import CLASSIFIER, HERE, read
+    from models.training.fit import CLASSIFIER, HERE
+    from models.training.table import read
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", type=Path, required=True)
@@ -257,8 +279,9 @@ def main() -> None:
         print(step, flush=True)
 
     found = evaluate(read(args.table), args.classifier, policy, args.cache, say)
-    args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found, indent=1))
+    told = json.dumps(without_curves(found), indent=1)
+    args.out.write_text(told + "\n", encoding="utf-8")
+    print(told)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import hashlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,56 +24,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-import torch.nn.functional as F
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.torch import load_file
-from torch import Tensor, nn
 
-from models.training.fit import CHECKPOINT, CLASSIFIER, HERE, read_heads
-from models.training.heads import HEADS, LENGTH_CENTRE, Head, pair_bucket
+from models.training import stored
+from models.training.fit import CHECKPOINT, CLASSIFIER, HERE
 from models.training.model import Encoder, Shape
+from models.training.served import Served
 
 TOLERANCE = 1e-3  # of a probability, between torch and the fp32 graph
 OPSET = 20
+
 INPUTS = ("ids", "mask")
 OUTPUTS = ("state", "complexity", "sensitivity", "kinds", "task", "dissatisfaction")
-
-
-class Served(nn.Module):
-    """What is served: every head over the encoder's vector and the n-grams, as probabilities."""
-
-    def __init__(self, encoder: Encoder, heads: Mapping[str, Head]) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.widths = [len(heads[name].bias) for name in HEADS]
-        joined = [
-            np.concatenate([getattr(heads[name], part) for name in HEADS], axis=-1)
-            for part in ("over_state", "over_grams", "bias")
-        ]
-        over_state, over_grams, bias = (torch.from_numpy(part) for part in joined)
-        self.over_state = nn.Parameter(over_state)  # (C + 2, K), K of all heads together
-        self.over_grams = nn.Embedding.from_pretrained(over_grams)  # (G, K)
-        self.bias = nn.Parameter(bias)
-
-    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """(B, T) int64 ids and mask -> the encoder's (B, C) states, and each head's (B, ...)."""
-        state = self.encoder(ids, mask)
-        tokens = mask.sum(1, keepdim=True).to(state.dtype).clamp(min=1.0)  # (B, 1)
-        length = tokens.log() - LENGTH_CENTRE
-        before = F.pad(ids[:, :-1], (1, 0), value=1)  # 1 opens a text
-        pairs = self.over_grams(pair_bucket(before, ids))
-        found = (self.over_grams(ids) + pairs) * mask[:, :, None].to(state.dtype)
-        seen = torch.cat((state, length, length**2), dim=1)
-        logits = seen @ self.over_state + found.sum(1) / tokens.sqrt() + self.bias
-        parts = dict(zip(HEADS, logits.split(self.widths, dim=1), strict=True))
-        return (
-            state,
-            torch.softmax(parts["complexity"], dim=-1),
-            torch.sigmoid(parts["sensitivity"][:, 0]),
-            torch.softmax(parts["kinds"], dim=-1),
-            torch.softmax(parts["task"], dim=-1),
-            torch.sigmoid(parts["dissatisfaction"][:, 0]),
-        )
 
 
 class NotTheSame(RuntimeError):
@@ -87,7 +49,7 @@ def load(checkpoint: Path) -> Served:
     encoder = Encoder(Shape(**config["shape"]))
     weights = load_file(checkpoint / "encoder.safetensors")
     encoder.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    return Served(encoder, read_heads(checkpoint, config["shape"]["dim"])).eval()
+    return Served(encoder, stored.read(checkpoint, config["shape"]["dim"])).eval()
 
 
 def to_fp32(served: Served, path: Path) -> None:
@@ -111,11 +73,12 @@ def to_fp32(served: Served, path: Path) -> None:
 def to_int8(fp32: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / "int8.onnx"
-        readers = [n.name for n in onnx.load(fp32).graph.node if "over_state" in n.input]
+        kept = {"over_state", "alone", "inward", "outward"}  # small, and they decide
+        readers = [n.name for n in onnx.load(fp32).graph.node if kept & {*n.input}]
         quantize_dynamic(
             fp32,
             plain,
-            nodes_to_exclude=readers,  # small, and `fareway train` adds to it
+            nodes_to_exclude=readers,
             op_types_to_quantize=["MatMul", "Gather", "Gemm"],
             per_channel=True,
             reduce_range=True,

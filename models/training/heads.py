@@ -22,9 +22,7 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 HEADS = ("complexity", "sensitivity", "kinds", "task", "dissatisfaction")
 PIECES, PAIRS = 32_768, 65_536  # buckets of single pieces and of pairs
 LENGTH_CENTRE = 3.5  # of the logarithm of the tokens
-SPREAD = 0.55  # of a complexity over its neighbours, in levels
-RIDGE_STATE, RIDGE_GRAMS, RIDGE_GAIN = 1e-5, 3e-6, 1e-3  # L2, against the mean loss
-TILT, TILT_LENGTH = 0.3, 0.1  # of the complexity's logits by the gain and by the length
+RIDGE = (1e-5, 3e-6)  # L2 against the mean loss, of the state and of the n-grams
 STEPS = 200
 SMOOTHING = 0.02  # of a yes or no
 
@@ -57,6 +55,24 @@ class Head:
         said = features.state @ self.over_state + features.grams @ self.over_grams + self.bias
         return np.asarray(said, np.float32)
 
+    def __add__(self, other: Head) -> Head:
+        """The head that says the sum of what two say."""
+        return Head(
+            self.over_state + other.over_state,
+            self.over_grams + other.over_grams,
+            self.bias + other.bias,
+        )
+
+    def scaled(self, factor: Any, shift: Any = 0.0) -> Head:
+        """The head that says logits * factor + shift, numbers or (K,) of each column."""
+        return Head(self.over_state * factor, self.over_grams * factor, self.bias * factor + shift)
+
+
+def joined(heads: Sequence[Head]) -> Head:
+    """Heads side by side -> one, of all their columns."""
+    parts = ("over_state", "over_grams", "bias")
+    return Head(*(np.concatenate([getattr(h, part) for h in heads], axis=-1) for part in parts))
+
 
 def features_of(states: Floats, ids: Sequence[Sequence[int]]) -> Features:
     """(N, C) encoder vectors and the N prompts' token ids, as they are served -> features."""
@@ -87,12 +103,6 @@ def grams_of(ids: Sequence[Sequence[int]]) -> csr_matrix:
     return grams
 
 
-def spread(levels: Floats) -> Floats:
-    """(N,) complexities -> (N, 5) distributions: a bell around each, cut to 1..5."""
-    bell = np.exp(-((np.arange(1, 6) - levels[:, None]) ** 2) / (2 * SPREAD**2))
-    return np.asarray(bell / bell.sum(1, keepdims=True), np.float32)
-
-
 def softmax(logits: Floats) -> Floats:
     raised = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(raised / raised.sum(1, keepdims=True), np.float32)
@@ -102,74 +112,15 @@ def sigmoid(logits: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float32)
 
 
-def score(probabilities: Floats) -> Floats:
-    """(N, 5) -> the expected complexity, (N,)."""
-    return np.asarray(probabilities @ np.arange(1, 6), np.float32)
-
-
-def fit_complexity(
-    features: Features, levels: Floats, gains: Floats, sources: Sequence[str], weights: Floats
-) -> Head:
-    """(N,) complexities and (N,) shares of pairs that needed the strong model -> a head of 5.
-
-    Two heads in one: a distribution over 1 to 5, and the odds that only the strong model does,
-    which tilt it. What a row does not know is nan.
-    """
-    known = np.flatnonzero(~np.isnan(levels))
-    weight = weights[known][:, None] / weights[known].sum()
-    target = spread(levels[known])
-
-    def loss(logits: Floats) -> tuple[float, Floats]:
-        p = softmax(logits)
-        return -float((weight * target * np.log(p + 1e-9)).sum()), weight * (p - target)
-
-    head = _fit(features[known], 5, loss)
-    if np.isnan(gains).all():
-        return head
-    gain, centre = fit_gain(features, gains, sources), np.arange(-2, 3, dtype=np.float32)
-    over_state = head.over_state + TILT * gain.over_state * centre
-    over_state[-2] += TILT_LENGTH * centre
-    return Head(
-        over_state,
-        head.over_grams + TILT * gain.over_grams * centre,
-        head.bias + TILT * gain.bias * centre,
-    )
-
-
-def fit_gain(features: Features, gains: Floats, sources: Sequence[str]) -> Head:
-    """(N,) shares -> one logit that tells prompts of one source apart, whatever the source's mean.
-
-    Each source has an intercept, which is dropped, and counts by the root of its rows.
-    """
-    known = np.flatnonzero(~np.isnan(gains))
-    names = np.asarray(sources)[known]
-    order, place, counts = np.unique(names, return_inverse=True, return_counts=True)
-    weight = (counts[place] ** -0.5).astype(np.float32)[:, None]
-    weight /= weight.sum()
-    target = gains[known][:, None]
-
-    def loss(logits: Floats) -> tuple[float, Floats]:
-        p = sigmoid(logits)
-        value = np.logaddexp(0, logits) - target * logits
-        return float((weight * value).sum()), weight * (p - target)
-
-    seen = features[known]
-    own = 5 * np.eye(len(order), dtype=np.float32)[place]  # so that the ridge hardly binds them
-    with_own = Features(np.column_stack((seen.state, own)), seen.grams)
-    head = _fit(with_own, 1, loss, RIDGE_GAIN, RIDGE_GAIN)
-    return Head(head.over_state[: -len(order)], head.over_grams, np.zeros(1, np.float32))
-
-
-def fit_classes(features: Features, classes: Integers, count: int, weights: Floats) -> Head:
-    """(N,) classes from 0 to count - 1 -> a head of `count` logits."""
-    target = np.eye(count, dtype=np.float32)[classes]
+def fit_classes(features: Features, shares: Floats, weights: Floats) -> Head:
+    """(N, K) shares that sum to 1 -> a head of K logits."""
     weight = weights[:, None] / weights.sum()
 
     def loss(logits: Floats) -> tuple[float, Floats]:
         p = softmax(logits)
-        return -float((weight * target * np.log(p + 1e-9)).sum()), weight * (p - target)
+        return -float((weight * shares * np.log(p + 1e-9)).sum()), weight * (p - shares)
 
-    return _fit(features, count, loss)
+    return fit_linear(features, shares.shape[1], loss)
 
 
 def fit_yes_no(features: Features, answers: Floats, weights: Floats) -> Head:
@@ -182,18 +133,18 @@ def fit_yes_no(features: Features, answers: Floats, weights: Floats) -> Head:
         value = np.logaddexp(0, logits) - target * logits
         return float((weight * value).sum()), weight * (p - target)
 
-    return _fit(features, 1, loss)
+    return fit_linear(features, 1, loss)
 
 
-def _fit(
+def fit_linear(
     features: Features,
     outputs: int,
     loss: Callable[[Floats], tuple[float, Floats]],
-    ridge_state: float = RIDGE_STATE,
-    ridge_grams: float = RIDGE_GRAMS,
+    ridge: tuple[float, float] = RIDGE,
 ) -> Head:
     """The least loss. Rare grams may weigh more: they are scaled by their idf, as tf-idf does."""
     rows, wide = features.state.shape
+    ridge_state, ridge_grams = ridge
     many = features.grams.shape[1]
     found_in = np.bincount(features.grams.indices, minlength=many)
     used = np.flatnonzero(found_in >= 2)

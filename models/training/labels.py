@@ -66,6 +66,8 @@ LEVELS = {
     "agieval_gaokao-physics": 3.3,
     "agieval_gaokao-chemistry": 3.0,
 }
+#: Sources of exam questions and of maths as exams pose it.
+EXAMS = ("routellm_mmlu", "mmlu_pro", "math_test", "zeroeval_math_l5", "llmrouter_dc", "agieval")
 MATH_LEVELS = {"1": 2.4, "2": 2.9, "3": 3.4, "4": 4.0, "5": 4.6}
 CLINC_TASKS = {
     "translation": r"translate",
@@ -173,3 +175,13 @@ def task_of(row: dict[str, Any]) -> str | None:
     if row["source"] == "mmlu_pro":
         return "maths" if name.endswith("/math") else None
     return next((task for known, task in TASK_OF if re.search(known, name)), None)
+
+
+def domain_of(source: str, group: str) -> int:
+    """Place in complexity.DOMAINS: an open request, an exam question, a word problem of maths.
+
+    The facts among an outcome source's questions are open requests: people ask them too.
+    """
+    if group.startswith("gsm/"):
+        return 2
+    return int(source.startswith(EXAMS) and not group.endswith("_qa"))

@@ -114,16 +114,25 @@ class Encoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids (B, T) int64; mask (B, T) int64, 1 for a token and 0 for padding."""
+        return self.pooled(self.states(ids, mask), mask)
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """-> the last layer's state at each token, (B, T, C)."""
         position = torch.arange(ids.shape[1], device=ids.device)  # (T,)
         half = self.shape.dim // self.shape.n_heads // 2
         frequency = self.shape.rope_theta ** (-torch.arange(half, device=ids.device) / half)
         angle = position[:, None].float() * frequency[None, :]
-        distance = position[:, None] - position[None, :]  # (T, T): query minus key
-        seen = (distance >= 0) & (distance < self.shape.sliding_window)
+        seen = self.sees(position[:, None] - position[None, :])  # (T, T): query minus key
         bias = torch.where(seen, 0.0, -1e4)[None, None, None]
         x = self.dropout(self.tok_embeddings(ids))
         for layer in self.layers:
             x = layer(x, angle.cos(), angle.sin(), bias)
-        x = self.norm(x)
+        return self.norm(x)
+
+    def sees(self, distance: Tensor) -> Tensor:
+        """Whether a token sees another that is so many places before it."""
+        return (distance >= 0) & (distance < self.shape.sliding_window)
+
+    def pooled(self, x: Tensor, mask: Tensor) -> Tensor:  # (B, T, C), (B, T) -> (B, C)
         weight = mask[:, :, None].to(x.dtype)
         return (x * weight).sum(1) / weight.sum(1).clamp(min=1.0)

@@ -16,14 +16,14 @@ import json
 import random
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fareway.render import render
 from models.training import labels
-from models.training.disturb import dressed, rough, unwrap
+from models.training.disturb import dressed, rough, unwrap, wrapped
 
 SEED = 20261124
 HERE = Path(__file__).parent
@@ -38,6 +38,7 @@ CAPS = {
 }
 #: Of each template with slots; of each written prompt, the first as it is and the rest disturbed.
 TEMPLATE_COPIES, WRITTEN_COPIES = 8, 3
+SLICE_WORDS = 24
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Row:
         group: rows of one group stay on one side of every split.
         fold: 0 to 4, from the group.
         shippable: false where a share-alike licence allows evaluation only.
+        for_sensitivity: true of what is there for that head alone: wrapped prompts, slices.
+        outcomes: 0.0 to 1.0 of each model that was asked.
     """
 
     text: str
@@ -70,6 +73,8 @@ class Row:
     task: str | None = None
     dissatisfied: int | None = None
     shippable: bool = True
+    for_sensitivity: bool = False
+    outcomes: dict[str, float] | None = None
 
 
 def fold_of(group: str) -> int:
@@ -115,6 +120,7 @@ def public_rows(data: Path, chance: random.Random) -> Iterator[Row]:
                 sensitive_kind=labels.kind_of(row),
                 task=labels.task_of(row),
                 shippable=not name.startswith("sa/"),
+                outcomes=row.get("outcomes"),
             )
 
 
@@ -175,6 +181,42 @@ def template_rows(chance: random.Random) -> Iterator[Row]:
                 )
 
 
+def wrapped_rows(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
+    """Our own prompts again, each in the midst of something else: it is as grave as it was."""
+    harmless = [row.text for row in rows if row.sensitive == 0 and row.shippable]
+    seen: set[str] = set()
+    for row in rows:
+        if row.source.startswith("written") and row.sensitive is not None and row.group not in seen:
+            seen.add(row.group)
+            yield Row(
+                text=wrapped(row.group, harmless, chance),
+                source=row.source,
+                group=row.group,
+                fold=row.fold,
+                language=row.language,
+                sensitive=row.sensitive,
+                sensitive_kind=row.sensitive_kind,
+                for_sensitivity=True,
+            )
+
+
+def slices(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
+    """Parts of long harmless texts, as a window of the served graph sees them."""
+    for row in rows:
+        words = row.text.split()
+        if row.sensitive == 0 and row.shippable and len(words) > 3 * SLICE_WORDS:
+            start = chance.randrange(len(words) - SLICE_WORDS)
+            yield Row(
+                text=" ".join(words[start : start + SLICE_WORDS]),
+                source=f"slices_{row.source}",
+                group=row.group,
+                fold=row.fold,
+                language=row.language,
+                sensitive=0,
+                for_sensitivity=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
@@ -184,6 +226,7 @@ def main() -> None:
     rows = [*public_rows(args.data, chance), *written_rows(chance), *template_rows(chance)]
     rows = [row for row in rows if row.text.strip()]
     chance.shuffle(rows)
+    rows += [*wrapped_rows(rows, chance), *slices(rows, chance)]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(args.out, "wt", encoding="utf-8") as out:
         for row in rows:

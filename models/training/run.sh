@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole training, from the data to models/classifier. `make train DATA=../shared/data` calls it.
-# A killed distillation goes on from its last checkpoint. About two hours on two busy cores.
+# A killed distillation goes on from its last checkpoint. About an hour and a half on two cores.
 set -euo pipefail
 DATA=${DATA:-../shared/data}
 RUNS=${RUNS:-models/training/runs}
@@ -16,5 +16,6 @@ rm -f models/training/checkpoint/heads.safetensors
 step export # the encoder alone, whose states the heads are fitted to
 step fit --table "$RUNS/table.jsonl.gz" --cache "$RUNS"
 step export
+echo "- heads.json tells the cuts and the threshold for shared/fareway/policy.toml"
 step evaluate --table "$RUNS/table.jsonl.gz" --cache "$RUNS"
 step export # again: the manifest now tells the metrics

@@ -94,12 +94,12 @@ def create_app(gateway: Gateway) -> FastAPI:
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        scorer = gateway.router.scorer
-        healthy = scorer is not None and bool(gateway.router.aggregators)
+        classifier = gateway.router.classifier
+        healthy = classifier is not None and bool(gateway.router.aggregators)
         return _json(
             {
                 "status": "ok" if healthy else "degraded",
-                "classifier": scorer.version if scorer else None,
+                "classifier": classifier,
                 "policy": gateway.policy.version,
                 "prices": gateway.policy.prices.version,
                 "aggregators": list(gateway.router.aggregators),

@@ -107,6 +107,7 @@ class DecisionCache:
             "p": verdict.probabilities,
             "sensitivity": verdict.sensitivity,
             "classifier": verdict.classifier,
+            "complexity": verdict.complexity,
         }
         try:
             async with asyncio.timeout(self.budget_s):
@@ -131,4 +132,9 @@ class DecisionCache:
 
 def _verdict(value: Mapping[str, Any]) -> Verdict:
     p1, p2, p3, p4, p5 = map(float, value["p"])
-    return Verdict((p1, p2, p3, p4, p5), float(value["sensitivity"]), str(value["classifier"]))
+    return Verdict(
+        (p1, p2, p3, p4, p5),
+        float(value["sensitivity"]),
+        str(value["classifier"]),
+        value.get("complexity"),
+    )

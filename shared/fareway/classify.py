@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 MAX_CHARACTERS = 8_192
 FILES = ("model.onnx", "tokenizer.json")
+SAMPLE_WORDS = 100  # that tell whether a text is in capitals
+#: Zero-width characters, soft hyphens, marks of direction.
+INVISIBLE = dict.fromkeys(
+    [0x00AD, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065)]
+)
 
 
 class Classifier:
@@ -108,9 +113,18 @@ class Classifier:
 
 
 def _clean(text: str) -> str:
-    """A text of any length and any code points -> valid Unicode of at most 8,192 characters."""
+    """A text of any length and any code points -> valid Unicode of at most 8,192 characters.
+
+    Invisible characters go, and a text in capitals or with a capital on every word is lowered:
+    neither changes what is asked.
+    """
     if len(text) > MAX_CHARACTERS:
         text = text[: MAX_CHARACTERS // 2] + text[-(MAX_CHARACTERS // 2) :]
+    text = text.translate(INVISIBLE)
+    words = [word for word in text.split()[:SAMPLE_WORDS] if word[0].isalpha()]
+    capitals = sum(word[0].isupper() for word in words)
+    if text.isupper() or (len(words) > 3 and capitals > 0.9 * len(words)):
+        text = text.lower()
     return text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate becomes `?`
 
 

@@ -55,6 +55,11 @@ class Decision:
     candidates: tuple[Candidate, ...]
 
 
+def complexity_of(policy: Policy, verdict: Verdict) -> int:
+    """1 to 5: the one that the verdict names, else by the policy's cuts on its score."""
+    return verdict.complexity or policy.complexity(verdict.score)
+
+
 def pinned_tier(model: str) -> Tier | None:
     """`fareway/cheap` -> cheap; `fareway/auto` -> None.
 
@@ -89,7 +94,7 @@ def decide(
         BadRequest: no candidate within the bounds can do what the request needs.
         NoAggregator: no aggregator can be called.
     """
-    complexity = None if verdict is None else policy.complexity(verdict.score)
+    complexity = None if verdict is None else complexity_of(policy, verdict)
     sensitive = verdict is None or verdict.sensitivity >= policy.sensitivity.threshold
     reasons = []
     if verdict is None:

@@ -9,8 +9,9 @@ FarewayError
 ├── NoAggregator          503  no aggregator has a key
 ├── UpstreamRejected      4xx  an upstream says that the request itself is wrong
 ├── AllCandidatesFailed   502, 504 or 429
-├── ProviderError              one attempt failed; never leaves `dispatch`
+├── ProviderError              one call failed; never leaves `dispatch`, `teacher` or `label`
 ├── ClassifierUnavailable      the request goes on, unclassified
+├── TeacherDown                labelling stops; what was labelled is kept
 └── ConfigError                at start only; lists every fault at once
 """
 
@@ -142,6 +143,10 @@ class ProviderError(FarewayError):
 
 
 class ClassifierUnavailable(FarewayError):
+    pass
+
+
+class TeacherDown(FarewayError):
     pass
 
 

@@ -19,6 +19,7 @@ Tier = Literal["cheap", "mid", "premium"]
 Capability = Literal["tools", "json_schema", "vision", "audio", "logprobs"]
 #: The tiers from the least to the greatest.
 TIERS: tuple[Tier, ...] = get_args(Tier)
+_URL = r"^https?://[^\s]+$"
 
 
 class _Table(BaseModel):
@@ -38,6 +39,20 @@ class Unclassified(_Table):
     tier: Tier
 
 
+class ClassifierTable(_Table):
+    """Who says the complexity. Units: `budget_ms` milliseconds, of one call to the teacher.
+
+    `model` at an `aggregator` or at a `base_url` is the teacher: mode "llm" asks it for each new
+    prompt, `fareway label` in either mode.
+    """
+
+    mode: Literal["onnx", "llm"] = "onnx"
+    aggregator: str | None = None
+    base_url: Annotated[str, Field(pattern=_URL)] | None = None
+    model: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")] | None = None
+    budget_ms: Annotated[int, Field(ge=50, le=10_000)] = 1_500
+
+
 class Attempts(_Table):
     """How hard `dispatch` tries. Units: `*_ms` milliseconds."""
 
@@ -50,7 +65,7 @@ class Attempts(_Table):
 
 
 class AggregatorTable(_Table):
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    base_url: Annotated[str, Field(pattern=_URL)]
     headers: dict[str, str] = {}
 
 
@@ -73,6 +88,7 @@ class _Document(_Table):
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
     baseline: str
     expected_completion_tokens: Annotated[int, Field(ge=1)]
+    classifier: ClassifierTable = ClassifierTable()
     complexity: Complexity
     sensitivity: Sensitivity
     unclassified: Unclassified
@@ -89,6 +105,7 @@ class Policy:
     version: str
     baseline: str
     expected_completion_tokens: int
+    classifier: ClassifierTable
     cuts: tuple[float, ...]
     sensitivity: Sensitivity
     unclassified_tier: Tier
@@ -144,6 +161,7 @@ def load_policy(file: Path, prices: PriceTable | None = None) -> Policy:
         version=document.version,
         baseline=document.baseline,
         expected_completion_tokens=document.expected_completion_tokens,
+        classifier=document.classifier,
         cuts=tuple(document.complexity.cuts),
         sensitivity=document.sensitivity,
         unclassified_tier=document.unclassified.tier,
@@ -201,6 +219,7 @@ def _faults(document: _Document) -> list[str]:
             for m in dict.fromkeys([*tier.models, *tier.sensitive])
             if m not in document.models
         ]
+    faults += _teacher_faults(document.classifier, document.aggregators)
     if document.baseline not in document.models:
         faults.append(f"baseline: unknown model {document.baseline!r}")
     for name, model in document.models.items():
@@ -209,6 +228,20 @@ def _faults(document: _Document) -> list[str]:
             for a in model.ids
             if a not in document.aggregators
         ]
+    return faults
+
+
+def _teacher_faults(
+    table: ClassifierTable, aggregators: Mapping[str, AggregatorTable]
+) -> list[str]:
+    faults = []
+    if table.aggregator is not None and table.base_url is not None:
+        faults.append("classifier: give aggregator or base_url, not both")
+    if table.aggregator is not None and table.aggregator not in aggregators:
+        faults.append(f"classifier.aggregator: unknown aggregator {table.aggregator!r}")
+    nowhere = table.model is None or (table.aggregator or table.base_url) is None
+    if table.mode == "llm" and nowhere:
+        faults.append('classifier: mode "llm" needs model, and aggregator or base_url')
     return faults
 
 

@@ -37,6 +37,12 @@ class Scorer(Protocol):
     def score(self, text: str) -> Verdict: ...
 
 
+class Teacher(Protocol):
+    def version(self, classifier: str) -> str: ...
+    async def complexity(self, text: str) -> int | None: ...
+    def sign(self, verdict: Verdict, complexity: int | None) -> Verdict: ...
+
+
 class Memory(Protocol):
     def get_local(self, key: str) -> Verdict | None: ...
     async def get(self, key: str) -> Verdict | None: ...
@@ -72,6 +78,7 @@ class Router:
         scorer: None where the classifier could not be loaded: requests go on, unclassified.
         aggregators: names of those that can be called, in the policy's order.
         classifier_budget_s: how long a classification may take, seconds.
+        teacher: an LLM that says the complexity instead of the scorer, where the policy has one.
     """
 
     policy: Policy
@@ -81,6 +88,15 @@ class Router:
     ledger: Recorder
     aggregators: tuple[str, ...]
     classifier_budget_s: float
+    teacher: Teacher | None = None
+
+    @property
+    def classifier(self) -> str | None:
+        """The version of what classifies, as verdicts carry it; None where nothing does."""
+        if self.scorer is None:
+            return None
+        version = self.scorer.version
+        return self.teacher.version(version) if self.teacher else version
 
     async def route(self, asked: Asked) -> Routed:
         """The decision, without the call.
@@ -144,31 +160,52 @@ class Router:
     ) -> tuple[Verdict | None, Hit, str | None, float, float]:
         """The verdict, from the cache or the classifier; they run side by side.
 
+        A teacher costs money: it is asked once the cache does not know. A verdict that had to do
+        without it is not kept.
         Returns (verdict, hit, key to keep it under, cache ms, classifier ms).
         """
-        version = self.scorer.version if self.scorer else "none"
-        key = cache_key(hashed, self.policy.version, version)
+        version = self.classifier
+        key = cache_key(hashed, self.policy.version, version or "none")
         begun = time.monotonic()
         if (known := self.memory.get_local(key)) is not None:
             return known, "local", None, ms_since(begun), 0.0
-        scoring = asyncio.create_task(self._score(chat))
+        text = render(chat.messages)
+        scoring = asyncio.create_task(self._score(text))
         known = await self.memory.get(key)
         cache_ms = ms_since(begun)
         if known is not None:
             scoring.cancel()
             return known, "table", None, cache_ms, 0.0
-        verdict, classifier_ms = await scoring
-        return verdict, "none", key if verdict else None, cache_ms, classifier_ms
+        verdict, classifier_ms = await self._taught(text, scoring)
+        kept = key if verdict and verdict.classifier == version else None
+        return verdict, "none", kept, cache_ms, classifier_ms
 
-    async def _score(self, chat: ChatRequest) -> tuple[Verdict | None, float]:
+    async def _taught(
+        self, text: str, scoring: asyncio.Task[tuple[Verdict | None, float]]
+    ) -> tuple[Verdict | None, float]:
+        """The classifier's verdict; with a teacher, asked meanwhile, the complexity is its."""
+        if self.teacher is None or self.scorer is None:
+            return await scoring
+        begun = time.monotonic()
+        (verdict, _), complexity = await asyncio.gather(scoring, self.teacher.complexity(text))
+        return verdict and self.teacher.sign(verdict, complexity), ms_since(begun)
+
+    async def _score(self, text: str) -> tuple[Verdict | None, float]:
         """The classifier's verdict within its budget; None when it has none to give."""
         if self.scorer is None:
             return None, 0.0
         begun = time.monotonic()
+        scoring = asyncio.get_running_loop().run_in_executor(None, self.scorer.score, text)
         try:
-            scoring = asyncio.to_thread(lambda s: s.score(render(chat.messages)), self.scorer)
-            verdict = await asyncio.wait_for(scoring, self.classifier_budget_s)
+            # `wait_for` would look at the clock alone, and throw away a verdict that is there when
+            # it is the loop that was held up.
+            done, _ = await asyncio.wait({scoring}, timeout=self.classifier_budget_s)
+            if not done:
+                raise TimeoutError
+            verdict = scoring.result()
         except Exception as error:  # whatever fails in a model, the request goes on without it
             log("error", "classifier failed", error=type(error).__name__)
             return None, ms_since(begun)
+        finally:
+            scoring.cancel()
         return verdict, ms_since(begun)

@@ -45,7 +45,8 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Settings:
         """Reads `FAREWAY_*`, and `<AGGREGATOR>_API_KEY` for upstream keys.
 
-        `FAREWAY_<AGGREGATOR>_BASE_URL` sends one aggregator's calls elsewhere.
+        `FAREWAY_<AGGREGATOR>_BASE_URL` sends one aggregator's calls elsewhere. A teacher that is
+        no aggregator's goes by the name of TEACHER in both.
 
         Raises:
             ConfigError: naming each variable that is not a whole number.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import boto3
@@ -23,6 +24,7 @@ from fareway.policy import Policy, load_policy
 from fareway.providers.aggregator import Aggregator
 from fareway.route import Router
 from fareway.settings import Settings
+from fareway.teacher import NAME, Teacher
 
 
 @dataclass(slots=True)
@@ -52,7 +54,8 @@ def build(settings: Settings) -> Gateway:
     http = httpx.AsyncClient(
         limits=httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30)
     )
-    aggregators = _aggregators(settings, policy, http)
+    upstream_keys = _upstream_keys(settings)
+    aggregators = _aggregators(settings, policy, upstream_keys, http)
     if not aggregators:
         log("warning", "no aggregator has a key", aggregators=list(policy.aggregators))
     router = Router(
@@ -72,6 +75,7 @@ def build(settings: Settings) -> Gateway:
         ),
         aggregators=tuple(aggregators),
         classifier_budget_s=settings.classifier_budget_ms / 1000,
+        teacher=_router_teacher(settings, policy, upstream_keys, http),
     )
     keys: Keys = (
         KeyTable(aws, settings.keys_table) if settings.keys_table else OneKey(settings.api_key)
@@ -88,11 +92,53 @@ def load_classifier(settings: Settings) -> Classifier | None:
         return None
 
 
+def load_teacher(settings: Settings, policy: Policy, http: httpx.AsyncClient) -> Teacher:
+    """The LLM that the policy's `[classifier]` names, whatever its mode.
+
+    Raises:
+        ConfigError: it names none, or one at an aggregator that has no key.
+    """
+    return _teacher(settings, policy, _upstream_keys(settings), http)
+
+
+def _router_teacher(
+    settings: Settings, policy: Policy, keys: Mapping[str, str], http: httpx.AsyncClient
+) -> Teacher | None:
+    """The teacher in mode "llm"; None if it cannot be asked: the shipped model does its work."""
+    if policy.classifier.mode == "onnx":
+        return None
+    try:
+        return _teacher(settings, policy, keys, http)
+    except ConfigError as error:
+        log("error", "teacher unavailable", reason=error.message)
+        return None
+
+
+def _teacher(
+    settings: Settings, policy: Policy, keys: Mapping[str, str], http: httpx.AsyncClient
+) -> Teacher:
+    table, rules = policy.classifier, policy.attempts
+    if table.model is None or (table.aggregator is None and table.base_url is None):
+        raise ConfigError("[classifier]", ["name a model, and an aggregator or a base_url"])
+    if table.base_url is not None:
+        where = settings.base_urls.get(NAME, table.base_url)
+        # A model on one's own machine asks for no key, but the header must have a word.
+        endpoint = Aggregator(NAME, where, keys.get(NAME) or "none", http, {})
+    else:
+        assert table.aggregator is not None
+        variable = f"{table.aggregator.upper()}_API_KEY"
+        known = _aggregators(settings, policy, keys, http)
+        if table.aggregator not in known:
+            raise ConfigError("[classifier]", [f"{table.aggregator} has no key: set {variable}"])
+        endpoint = known[table.aggregator]
+    breakers = Breakers(rules.breaker_failures, rules.breaker_cooldown_ms / 1000)
+    return Teacher(endpoint, table.model, table.budget_ms / 1000, breakers)
+
+
 def _aggregators(
-    settings: Settings, policy: Policy, http: httpx.AsyncClient
+    settings: Settings, policy: Policy, keys: Mapping[str, str], http: httpx.AsyncClient
 ) -> dict[str, Aggregator]:
     """Those of the policy that have a key, in its order."""
-    keys = _secret_keys(settings) | dict(settings.upstream_keys)
     return {
         name: Aggregator(
             name=name,
@@ -104,6 +150,11 @@ def _aggregators(
         for name, table in policy.aggregators.items()
         if keys.get(name)
     }
+
+
+def _upstream_keys(settings: Settings) -> dict[str, str]:
+    """Keys by aggregator; the environment's go before the secret's."""
+    return _secret_keys(settings) | dict(settings.upstream_keys)
 
 
 def _secret_keys(settings: Settings) -> dict[str, str]:

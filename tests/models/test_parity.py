@@ -20,7 +20,7 @@ onnx = pytest.importorskip("onnx")
 import tomllib  # noqa: E402
 
 from fareway.classify import Classifier  # noqa: E402
-from models.training import heads  # noqa: E402
+from models.training import complexity, heads, stored  # noqa: E402
 from models.training.export import (  # noqa: E402
     CHECKPOINT,
     CLASSIFIER,
@@ -32,7 +32,7 @@ from models.training.export import (  # noqa: E402
     load,
     session,
 )
-from models.training.fit import read_heads  # noqa: E402
+from models.training.served import BEGINNING, STRIDE, WIDE, WINDOW  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -109,16 +109,45 @@ def test_a_head_says_in_numpy_what_it_says_in_the_graph() -> None:
     """What heads.py fits is what export.py serves: n-grams, length and all."""
     served, dim = load(CHECKPOINT), shape()["dim"]
     ids = [[5, 900, 31_000, 17], [40, 41, 42, 43, 44, 45, 40, 41]]
-    fitted = read_heads(CHECKPOINT, dim)
+    fitted = stored.read(CHECKPOINT, dim)
     for tokens in ids:
         row = torch.tensor([tokens])
         with torch.no_grad():
             said = dict(zip(OUTPUTS, served(row, torch.ones_like(row)), strict=True))
         seen = heads.features_of(said["state"].numpy(), [tokens])
-        expected = heads.softmax(fitted["complexity"].logits(seen))
+        expected = complexity.probabilities(fitted["complexity"].logits(seen))
         assert np.allclose(said["complexity"].numpy(), expected, atol=1e-4)
         sensitive = heads.sigmoid(fitted["sensitivity"].logits(seen))[:, 0]
         assert np.allclose(said["sensitivity"].numpy(), sensitive, atol=1e-4)
+
+
+def test_text_that_follows_lowers_the_sensitivity_by_no_more_than_the_margin() -> None:
+    served, chance = load(CHECKPOINT), torch.Generator().manual_seed(2)
+    for length in (8, 20, 60):
+        ids = torch.randint(3, 30_000, (1, length + 150), generator=chance)
+        with torch.no_grad():
+            alone, longer = (
+                torch.logit(served(part, torch.ones_like(part))[2], 1e-6)
+                for part in (ids[:, :length], ids)
+            )
+        assert float(longer) >= float(alone) - BEGINNING.margin - 1e-3
+
+
+def test_a_text_is_as_sensitive_as_its_gravest_window_less_the_margin() -> None:
+    served, chance = load(CHECKPOINT), torch.Generator().manual_seed(3)
+    ids = torch.randint(3, 30_000, (1, 200), generator=chance)
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        said = torch.logit(served(ids, mask)[2], 1e-6)
+        states = served.encoder.states(ids, mask)
+        before = torch.nn.functional.pad(ids[:, :-1], (1, 0), value=1)
+        grams = served.over_grams(ids) + served.over_grams(heads.pair_bucket(before, ids))
+        column = (grams * served.largest)[:, :, served.place : served.place + 1]
+        for start in range(0, 176, STRIDE):
+            part = slice(start, start + WIDE)
+            sums = (values[:, part].sum(1, keepdim=True) for values in (states, column))
+            tokens = torch.full((1, 1, 1), float(states[:, part].shape[1]))
+            assert float(said) >= float(served.sensitivity(*sums, tokens, WINDOW)) - 1e-3
 
 
 def test_padding_does_not_change_a_verdict() -> None:
@@ -168,7 +197,8 @@ def test_the_shipped_model_is_small_whole_and_int8() -> None:
     weights = [t for t in onnx.load(path).graph.initializer if np.prod(t.dims) >= 1024]
     assert all(t.data_location == onnx.TensorProto.DEFAULT for t in weights)
     eight_bit = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
-    wide = [t for t in weights if len(t.dims) > 1 and t.name != "over_state"]
+    decide = ("over_state", "alone", "inward", "outward")
+    wide = [t for t in weights if len(t.dims) > 1 and t.name not in decide]
     assert {t.data_type for t in wide} <= eight_bit
     vocabulary = [t for t in weights if t.dims[0] == vocabulary_size()]
     assert [list(t.dims)[1] for t in vocabulary] == [shape()["dim"]]

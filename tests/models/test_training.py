@@ -14,7 +14,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import distil, disturb, fit, heads, labels, metrics, prepare, tokenizer  # noqa: E402
+from models.training import (  # noqa: E402
+    calibrate,
+    complexity,
+    distil,
+    disturb,
+    heads,
+    hidden,
+    kept,
+    labels,
+    metrics,
+    prepare,
+    table,
+    tokenizer,
+)
 from models.training.model import Shape  # noqa: E402
 
 TINY = replace(
@@ -85,11 +98,11 @@ def test_quick_distillation_from_data_to_checkpoint(
 ) -> None:
     """The true teacher, a small student and a few texts: two minutes at most."""
     write_data(tmp_path / "data")
-    table, out = tmp_path / "table.jsonl.gz", tmp_path / "checkpoint"
-    argv = ["prepare", "--data", str(tmp_path / "data"), "--out", str(table)]
+    path, out = tmp_path / "table.jsonl.gz", tmp_path / "checkpoint"
+    argv = ["prepare", "--data", str(tmp_path / "data"), "--out", str(path)]
     monkeypatch.setattr("sys.argv", argv)
     prepare.main()
-    argv = ["distil", "--table", str(table), "--runs", str(tmp_path), "--out", str(out), "--quick"]
+    argv = ["distil", "--table", str(path), "--runs", str(tmp_path), "--out", str(out), "--quick"]
     monkeypatch.setattr("sys.argv", [*argv, "--set", '{"texts": 300}'])
     distil.main()
     assert {f.name for f in out.iterdir()} == {"encoder.safetensors", "encoder.json"}
@@ -113,9 +126,79 @@ def test_a_complexity_is_learned_from_words() -> None:
     levels = np.array([1.1] * 12 + [4.6] * 12, np.float32)
     seen = features(texts)
     nothing = np.full(24, np.nan, np.float32)
-    head = heads.fit_complexity(seen, levels, nothing, ["a"] * 24, np.ones(24, np.float32))
-    found = heads.score(heads.softmax(head.logits(seen)))
+    opened = np.zeros(24, np.int64)
+    head = complexity.fit(seen, levels, nothing, opened, ["a"] * 24, np.ones(24, np.float32))
+    found = complexity.score(complexity.probabilities(head.logits(seen)))
     assert found[:12].max() < 2 < 4 < found[12:].min()
+
+
+def test_each_domain_has_an_expert_and_the_gate_finds_it() -> None:
+    """`aa` is hard as an open request and easy in an exam; in word problems the length decides."""
+    asked = [("open", "aa", 4.5), ("open", "bb", 1.5), ("exam", "aa", 1.5), ("exam", "bb", 4.5)]
+    texts = [f"{domain} {word} {n % 7}" for domain, word, _ in asked for n in range(20)]
+    levels = [level for *_, level in asked for _ in range(20)]
+    domains = [complexity.DOMAINS.index(domain) for domain, *_ in asked for _ in range(20)]
+    for n in range(60):
+        texts.append("problem " + "and then " * (1 + n % 6))
+        levels.append(1.5 + 0.5 * (n % 6))
+        domains.append(2)
+    seen, count = features(texts), len(texts)
+    head = complexity.fit(
+        seen,
+        np.array(levels, np.float32),
+        np.full(count, np.nan, np.float32),
+        np.array(domains),
+        ["a"] * count,
+        np.ones(count, np.float32),
+    )
+    tests = ["open aa 1", "exam aa 1", "open bb 1", "exam bb 1"]
+    long = ["problem " + "and then " * times for times in (1, 5)]
+    columns = head.logits(features(tests + long, 1))
+    found = complexity.score(complexity.probabilities(columns))
+    assert min(found[0], found[3]) > 3 > max(found[1], found[2])
+    assert found[4] < found[5]
+
+
+def test_a_bell_lies_around_its_level() -> None:
+    bells = complexity.spread(np.array([1.0, 2.6, 5.0], np.float32))
+    assert np.allclose(bells.sum(1), 1)
+    assert bells.argmax(1).tolist() == [0, 2, 4]
+    assert bells[1, 1] > bells[1, 3], "2.6 is nearer to 2 than to 4"
+
+
+def test_the_nets_learn_what_no_line_can() -> None:
+    """Yes where exactly one of two things holds."""
+    chance = np.random.default_rng(2)
+    state = chance.normal(size=(40_000, 4)).astype(np.float32)
+    answers = ((state[:, 0] > 0) != (state[:, 1] > 0)).astype(np.float32)
+    seen = heads.features_of(state, [[3]] * 40_000)
+    deep = hidden.fit(seen, answers, np.ones(40_000, np.float32))
+    right = (deep.logits(seen)[:, 0] > 0) == (answers == 1)
+    assert right.mean() > 0.9
+    linear = (deep.linear.logits(seen)[:, 0] > 0) == (answers == 1)
+    assert linear.mean() < 0.6
+    moved = deep.scaled(0.5, -1.0).logits(seen)
+    assert np.allclose(moved, deep.logits(seen) * 0.5 - 1.0, atol=1e-4)
+
+
+def test_a_wrapped_prompt_is_in_the_text_whole() -> None:
+    chance = random.Random(4)
+    for _ in range(200):
+        assert "my chest hurts" in disturb.wrapped("my chest hurts", ["one two", "three"], chance)
+
+
+def test_vectors_are_asked_once_and_come_in_order(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def ask(texts: list[str]) -> np.ndarray:
+        asked.extend(texts)
+        return np.array([[len(text), 1.0] for text in texts])
+
+    path = tmp_path / "kept.npz"
+    kept.vectors(["a", "bbb"], ask, path)
+    found = kept.vectors(["cc", "bbb", "a", "bbb"], ask, path)
+    assert found[:, 0].tolist() == [2, 3, 1, 3]
+    assert asked == ["a", "bbb", "cc"]
 
 
 def test_a_gain_orders_the_prompts_of_a_source_whatever_the_sources_mean() -> None:
@@ -129,7 +212,8 @@ def test_a_gain_orders_the_prompts_of_a_source_whatever_the_sources_mean() -> No
             texts.append(f"{source} {filler} {'zz' if hard else 'yy'}")
             gains.append(float(chance.random() < base + 0.3 * hard))
             sources.append(source)
-    head = heads.fit_gain(features(texts), np.array(gains, np.float32), sources)
+    gained = np.array(gains, np.float32)
+    head = complexity.fit_gain(features(texts), gained, sources, (3e-2, 2e-3))
     said = {
         (source, word): float(head.logits(features([f"{source} aa bb cc {word}"], 1))[0, 0])
         for source in ("one", "two")
@@ -147,23 +231,54 @@ def test_the_order_of_pieces_counts() -> None:
     assert (seen[0] != seen[1]).nnz > 0
 
 
+def rows_of(column: str, values: Any, source: str = "written") -> list[dict[str, Any]]:
+    return [{"source": source, "shippable": True, column: value} for value in values]
+
+
 def test_calibration_finds_the_factor_and_the_shift() -> None:
     chance = np.random.default_rng(1)
     true = chance.normal(size=(20_000, 1)).astype(np.float32) * 2
     answers = (chance.random((20_000, 1)) < heads.sigmoid(true)).astype(np.float32)
-    factor, shift = fit.temperature(3 * true + 1, answers, np.ones(20_000, np.float32))
-    assert factor == pytest.approx(1 / 3, abs=0.02)
-    assert shift == pytest.approx(-1 / 3, abs=0.06)
+    rows = rows_of("sensitive", answers[:, 0].tolist())
+    factors, shifts = calibrate.scaling(rows, "sensitivity", 3 * true + 1)
+    assert factors[0] == pytest.approx(1 / 3, abs=0.02)
+    assert shifts[0] == pytest.approx(-1 / 3, abs=0.06)
+
+
+def test_calibration_mends_the_expert_whose_gate_is_open() -> None:
+    """Exams are said to be a level too hard; open requests are right, and stay as they are."""
+    chance = np.random.default_rng(1)
+    levels = chance.uniform(1, 4, 2_000).astype(np.float32)
+    columns = np.zeros((2_000, complexity.WIDTH), np.float32)
+    exam = np.arange(2_000) % 2 == 1
+    columns[:, :3] = np.where(exam[:, None], (-9, 9, -9), (9, -9, -9))
+    columns[:, complexity.OPEN] = complexity.bell(levels[:, None])
+    columns[:, complexity.EXAM.start] = levels + 1
+    rows = rows_of("complexity", levels.tolist())
+    factors, shifts = calibrate.scaling(rows, "complexity", columns)
+    found = complexity.score(calibrate.said("complexity", columns * factors + shifts))
+    assert abs(found[exam] - levels[exam]).mean() < 0.1
+    assert abs(found[~exam] - levels[~exam]).mean() < 0.1
 
 
 def test_cut_points_lie_between_the_levels() -> None:
     levels = np.repeat(np.arange(1.0, 6.0), 50).astype(np.float32)
-    assert fit.cut_points(levels * 0.8 + 0.4, levels) == sorted(
-        fit.cut_points(levels * 0.8 + 0.4, levels)
-    )
-    one, *_, four = fit.cut_points(levels, levels)
-    assert 1 < one <= 2
-    assert 4 <= four <= 5
+    one, two, three, four = calibrate.cut_points(levels, levels, (1, 10, 20), 1.0)
+    assert 1 < one <= 2 <= two <= 3 <= three <= 4 <= four <= 5
+
+
+def test_cuts_buy_the_quality_that_is_asked_and_no_more() -> None:
+    chance = np.random.default_rng(5)
+    levels = chance.integers(1, 6, 3_000).astype(np.float32)
+    scores = (levels + chance.normal(size=3_000)).astype(np.float32)
+    spent = []
+    for quality in (0.8, 0.9, 0.97):
+        _, low, _, high = calibrate.cut_points(scores, levels, (1, 10, 20), quality)
+        tier, needed = np.digitize(scores, (low, high)), np.digitize(levels, (2.5, 4.5))
+        assert (tier >= needed).mean() >= quality
+        spent.append(np.array((1, 10, 20))[tier].mean())
+    assert spent == sorted(spent)
+    assert spent[0] < spent[-1] < 20
 
 
 @pytest.mark.parametrize(
@@ -293,10 +408,10 @@ def test_the_table_says_what_is_known_and_keeps_share_alike_prompts_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_data(tmp_path)
-    table = tmp_path / "table.jsonl.gz"
-    monkeypatch.setattr("sys.argv", ["prepare", "--data", str(tmp_path), "--out", str(table)])
+    path = tmp_path / "table.jsonl.gz"
+    monkeypatch.setattr("sys.argv", ["prepare", "--data", str(tmp_path), "--out", str(path)])
     prepare.main()
-    rows = fit.read(table)
+    rows = table.read(path)
     by_source: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_source.setdefault(row["source"], []).append(row)
@@ -307,9 +422,12 @@ def test_the_table_says_what_is_known_and_keeps_share_alike_prompts_apart(
     assert by_source["strongreject"][0]["complexity"] is None
     assert not by_source["nq_open_dev"][0]["shippable"]
     assert by_source["banking77"][0]["task"] == "support"
-    texts = distil.corpus(table, distil.QUICK)
+    texts = distil.corpus(path, distil.QUICK)
     assert not any("who is who" in text for text in texts)
     groups: dict[str, set[int]] = {}
     for row in rows:
         groups.setdefault(row["group"], set()).add(row["fold"])
     assert all(len(folds) == 1 for folds in groups.values())
+    apart = [row for row in rows if row["for_sensitivity"]]
+    assert apart, "prompts amid other text"
+    assert all(row["complexity"] is None and row["sensitive"] is not None for row in apart)

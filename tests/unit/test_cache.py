@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -23,6 +24,12 @@ async def test_what_one_process_learned_the_next_one_knows(sdk, table):
     assert other.get_local("k") is None
     assert await other.get("k") == a_verdict(4, 0.3)
     assert other.get_local("k") == a_verdict(4, 0.3)
+
+
+async def test_a_complexity_that_a_teacher_named_is_kept_as_such(sdk, table):
+    name, named = table("cache", "key"), replace(a_verdict(4), complexity=2)
+    await DecisionCache(sdk, name, 2).put("k", named)
+    assert await DecisionCache(sdk, name, 2).get("k") == named
 
 
 async def test_an_expired_entry_is_a_miss_though_it_is_still_there(sdk, table):

@@ -78,6 +78,18 @@ def test_one_prompt_is_classified_as_json(run):
     assert set(json.loads(run("classify", "Hello").stdout)) == COLUMNS - {"id"}
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("label", "TEACHER_API_KEY"),
+        ("train", "fareway[train]"),
+        ("train", "FAREWAY_CLASSIFIER_DIR"),
+    ],
+)
+def test_help_says_what_a_command_needs(run, command, says):
+    assert says in run(command, "--help").stdout
+
+
 @pytest.mark.parametrize("arguments", [(), ("hello", "--jsonl", __file__)])
 def test_neither_or_both_inputs_is_a_clear_error(run, arguments):
     result = run("classify", *arguments)

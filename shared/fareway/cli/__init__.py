@@ -1,10 +1,10 @@
-"""The command line: `fareway route|classify|serve|keys|report|replay-events`."""
+"""The command line: `fareway route|classify|label|train|eval|serve|keys|report|replay-events`."""
 
 from __future__ import annotations
 
 import typer
 
-from fareway.cli import events, keys, report, score, serve
+from fareway.cli import evaluate, events, keys, label, report, score, serve, train
 
 app = typer.Typer(
     help="Fareway: sends each prompt to the least model that will satisfy.",
@@ -13,6 +13,9 @@ app = typer.Typer(
 )
 app.command("classify")(score.classify)
 app.command("route")(score.route)
+app.command("label")(label.label)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("report")(report.show)
 app.command("replay-events")(events.replay_events)

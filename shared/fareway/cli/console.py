@@ -1,4 +1,4 @@
-"""What the commands share: the consoles and the way to stop with a clear word."""
+"""What the commands share: the consoles, the progress bar and the way to stop with a clear word."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 out = Console()
 err = Console(stderr=True)
@@ -13,8 +15,14 @@ err = Console(stderr=True)
 
 def stop(message: str) -> NoReturn:
     """Ends the command with an error that says what to mend."""
-    err.print(f"[bold red]error:[/] {message}", highlight=False)
+    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
     raise typer.Exit(1)
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr, for `with`; its task's description stands before it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=err)
 
 
 def required(value: str, option: str, variable: str) -> str:

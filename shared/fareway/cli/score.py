@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fareway.asks import Bounds, Needs
 from fareway.classify import Classifier
-from fareway.cli.console import err, out, stop
+from fareway.cli.console import out, progress_bar, stop
 from fareway.decide import Decision, decide
-from fareway.errors import BadRequest, ClassifierUnavailable, ConfigError
+from fareway.errors import ClassifierUnavailable, ConfigError
 from fareway.policy import Policy, load_policy
 from fareway.render import render, render_prompt
+from fareway.rows import jsonl_rows
 from fareway.settings import Settings
 from fareway.verdict import Verdict
-from fareway.wire import parse_messages
 
 #: Rows scored at a time: memory stays flat, and the progress bar moves.
 CHUNK = 256
@@ -57,7 +56,7 @@ def classify(
     classifier, policy = _load(policy_file)
 
     def row(messages: Sequence[Mapping[str, Any]], verdict: Verdict) -> dict[str, Any]:
-        return _scores(policy, verdict, _decision(policy, messages, verdict))
+        return _scores(verdict, _decision(policy, messages, verdict))
 
     _run(prompt, jsonl, out_file, Scoring(classifier, row, workers))
 
@@ -74,7 +73,7 @@ def route(
 
     def row(messages: Sequence[Mapping[str, Any]], verdict: Verdict) -> dict[str, Any]:
         decision = _decision(policy, messages, verdict)
-        return _scores(policy, verdict, decision) | {
+        return _scores(verdict, decision) | {
             "lane": decision.lane,
             "model": decision.candidates[0].model,
             "reason": decision.reason,
@@ -104,10 +103,10 @@ def _decision(policy: Policy, messages: Sequence[Mapping[str, Any]], verdict: Ve
     return decide(policy, policy.aggregators, verdict, Bounds(), needs)
 
 
-def _scores(policy: Policy, verdict: Verdict, decision: Decision) -> dict[str, Any]:
+def _scores(verdict: Verdict, decision: Decision) -> dict[str, Any]:
     p = {f"p{c}": round(p, 5) for c, p in enumerate(verdict.probabilities, start=1)}
     return {
-        "complexity": policy.complexity(verdict.score),
+        "complexity": decision.complexity,
         **p,
         "sensitivity": round(verdict.sensitivity, 5),
         "tier": decision.tier,
@@ -144,45 +143,22 @@ def _score_file(jsonl: Path, out_file: Path | None, scoring: Scoring) -> int:
         total = sum(1 for line in source if line.strip())
         source.seek(0)
         target = stack.enter_context(out_file.open("w", encoding="utf-8")) if out_file else None
-        columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        progress = stack.enter_context(Progress(*columns, console=err))
+        progress = stack.enter_context(progress_bar())
         task = progress.add_task("scoring", total=total)
-        lines = _lines(source)
+        lines = jsonl_rows(source)
         while chunk := list(islice(lines, CHUNK)):
-            texts = [render(messages) for _, messages, _ in chunk if messages is not None]
+            texts = [render(line.messages) for line in chunk if line.messages is not None]
             verdicts = iter(scoring.classifier.score_many(texts, workers=scoring.workers))
-            for id_, messages, fault in chunk:
-                if messages is None:
+            for line in chunk:
+                result: dict[str, Any] = {"id": line.entry.get("id")}
+                if line.messages is None:
                     faults += 1
-                    result: dict[str, Any] = {"id": id_, "error": fault}
+                    result["error"] = line.fault
                 else:
-                    result = {"id": id_, **scoring.row(messages, next(verdicts))}
+                    result |= scoring.row(line.messages, next(verdicts))
                 print(json.dumps(result), file=target)
             progress.advance(task, len(chunk))
     return faults
-
-
-def _lines(source: BinaryIO) -> Iterator[tuple[Any, list[dict[str, Any]] | None, str]]:
-    """(id, messages, what is wrong) of each line that is not blank."""
-    for number, raw in enumerate(source, start=1):
-        if not raw.strip():
-            continue
-        id_: Any = None
-        try:
-            entry = json.loads(raw)
-            if not isinstance(entry, dict):
-                raise ValueError("it is not a JSON object")
-            id_ = entry.get("id")
-            if isinstance(entry.get("text"), str):
-                messages = [{"role": "user", "content": entry["text"]}]
-            elif "messages" in entry:
-                messages = parse_messages(entry["messages"])
-            else:
-                raise ValueError("it has neither a 'text' nor 'messages'")
-        except (ValueError, RecursionError, BadRequest) as error:
-            yield id_, None, f"line {number}: {error}"
-        else:
-            yield id_, messages, ""
 
 
 def _explain(policy: Policy, verdict: Verdict, decision: Decision) -> None:

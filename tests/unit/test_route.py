@@ -1,0 +1,91 @@
+"""The request's way to its verdict: the classifier beside the cache, within its budget."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from fareway.asks import Bounds
+from fareway.keys import OneKey
+from fareway.record import Asked
+from fareway.route import Router
+from fareway.wire import parse_chat
+from tests.builders import a_chat, a_policy, a_verdict, raw
+
+
+class FixedScorer:
+    version = "test-1"
+
+    def score(self, text):
+        return a_verdict(2, 0.2)
+
+
+class NoMemory:
+    def get_local(self, key):
+        return None
+
+    async def get(self, key):
+        return None
+
+    async def put(self, key, verdict):
+        raise AssertionError("nothing is kept where only the decision is asked")
+
+
+def a_router(scorer, memory=None, budget_s=5.0):
+    return Router(
+        policy=a_policy(),
+        scorer=scorer,
+        memory=memory or NoMemory(),
+        dispatcher=None,
+        ledger=None,
+        aggregators=("tokenmix",),
+        classifier_budget_s=budget_s,
+    )
+
+
+async def routed(router, prompt="Hello"):
+    caller = await OneKey("k").caller("Bearer k")
+    asked = Asked(parse_chat(raw(a_chat(prompt))), caller, Bounds(), None, 0.0, 60.0)
+    return await router.route(asked)
+
+
+async def test_a_verdict_that_is_there_counts_however_late_it_is_looked_at():
+    """The loop is held up beyond the budget, as by the first use of an AWS client."""
+    budget_s = 0.05
+    pool = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(pool)
+    held_up = threading.Event()
+
+    class Meanwhile(FixedScorer):
+        def score(self, text):
+            held_up.wait(10)
+            return super().score(text)
+
+    class HoldsUpTheLoop(NoMemory):
+        async def get(self, key):
+            for _ in range(3):
+                await asyncio.sleep(0)  # the scoring begins
+            until = time.monotonic() + 2 * budget_s
+            held_up.set()
+            pool.submit(lambda: None).result()  # the pool's one thread has scored
+            while time.monotonic() < until:
+                pass
+
+    found = await routed(a_router(Meanwhile(), HoldsUpTheLoop(), budget_s))
+    assert found.verdict == a_verdict(2, 0.2)
+
+
+async def test_a_classifier_that_takes_too_long_is_not_waited_for():
+    until = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Stuck(FixedScorer):
+        def score(self, text):
+            asyncio.run_coroutine_threadsafe(until.wait(), loop).result()
+
+    found = await routed(a_router(Stuck(), budget_s=0.01))
+    until.set()
+    assert found.verdict is None
+    assert found.decision.lane == "sensitive"
