@@ -74,6 +74,16 @@ def measured() -> dict[str, dict[str, float]]:
     return found
 
 
+def load_ms(times: int = 9) -> float:
+    """Median milliseconds from the folder to a classifier that can score, checksums included."""
+    taken = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        Classifier.load(Settings.from_env().classifier_dir)
+        taken.append((time.perf_counter() - begun) * 1e3)
+    return median(taken)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
@@ -86,6 +96,7 @@ def main() -> None:
                 f"{length:>4} tokens: fareway {ours:.2f} ms, MiniLM-L6 int8 {theirs:.2f} ms"
                 f"  ({ours / theirs:.2f})"
             )
+        print(f"loads in {load_ms():.0f} ms")
     print(json.dumps(found))
 
 

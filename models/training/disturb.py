@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fareway.render import render, render_prompt
 
@@ -156,3 +157,8 @@ def rough(text: str, chance: random.Random) -> str:
     for _ in range(chance.choice((0, 0, 1, 2))):
         text = typo(text, chance)
     return text
+
+
+def as_written(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the table is one of our own prompts without any change."""
+    return bool(row["text"] == render_prompt(row["group"]))

@@ -22,11 +22,11 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from fareway.policy import Policy
-from fareway.render import render_prompt
 from models.evaluation.compare import without_curves
 from models.evaluation.public import public_cost_quality
 from models.training import calibrate, complexity, metrics
 from models.training.baselines import Baseline, Length, MiniLM, Words
+from models.training.disturb import as_written
 from models.training.fit import Recipe, features, held_out, recipes
 from models.training.heads import Features, Floats
 from models.training.labels import PAIRS
@@ -183,7 +183,7 @@ def look_alikes(rows: Rows, logits: Floats) -> dict[str, Any]:
     """Of our own prompts, grave ones against harmless ones of like words; as they are written."""
     first: dict[str, int] = {}
     for place, row in enumerate(rows):
-        if row["source"] in LOOK_ALIKES and row["text"] == render_prompt(row["group"]):
+        if row["source"] in LOOK_ALIKES and as_written(row):
             first.setdefault(row["group"], place)
     places = np.array([*first.values()])
     answers, said = numbers(rows, "sensitive")[places], logits[places]

