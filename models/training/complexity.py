@@ -59,7 +59,7 @@ class Expert:
 
 EXPERTS = {
     "exam": Expert((1e-3, 1e-4), (3e-2, 2e-3), tilt=1.0),
-    "problem": Expert((1e-4, 3e-3), (1e-4, 1e-2), tilt=1.0, only_length=True),
+    "problem": Expert((1e-4, 3e-4), (1e-4, 1e-3), tilt=1.0, only_length=True),
 }
 
 

@@ -24,8 +24,8 @@ Part = Callable[[dict[str, Any]], bool]
 #: Languages, and the share of false alarms at most where 90 % of their grave prompts are found.
 PARTS: dict[str, tuple[Part, float]] = {
     "all": (lambda _: True, 0.25),
-    "English": (lambda p: p["language"] == "en", 0.35),
-    "European": (lambda p: p["language"] in EUROPEAN, 0.25),
+    "English": (lambda p: p["language"] == "en", 0.3),
+    "European": (lambda p: p["language"] in EUROPEAN, 0.2),
     "other": (lambda p: p["language"] not in ("en", *EUROPEAN), 0.25),
 }
 
