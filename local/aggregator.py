@@ -23,7 +23,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
-from local.simulation import MODELS, Failure, Mode, Name, Reply, Simulation, UnknownModel
+from local.simulation import (
+    Failure,
+    Mode,
+    Name,
+    Reply,
+    Simulation,
+    UnknownModel,
+    embeddings,
+)
 
 HOLD_S = 60.0  # how long `timeout` keeps a caller waiting that does not give up
 BAD_KEY = "bad-key"
@@ -47,22 +55,7 @@ def create_app(name: Name, latency_scale: float = 1.0) -> FastAPI:
     """
     app = FastAPI(title=f"simulated {name}", openapi_url=None)
     simulation = app.state.simulation = Simulation(name)
-    prefix = "/api/v1" if name == "openrouter" else "/v1"
-
-    async def complete(request: Request) -> Response:
-        return await _complete(simulation, latency_scale, request)
-
-    async def models(request: Request) -> Response:
-        if _refused_key(request):
-            return _error(simulation, 401, "No auth credentials found")
-        ids = MODELS if name == "openrouter" else [model.split("/")[1] for model in MODELS]
-        listed = [{"id": m, "object": "model", "created": 1_760_000_000} for m in ids]
-        return JSONResponse({"object": "list", "data": listed})
-
-    # OpenRouter's base is /api/v1; /v1 answers as well, so that one setting fits both in a test.
-    for base in {prefix, "/v1"}:
-        app.add_api_route(f"{base}/chat/completions", complete, methods=["POST"])
-        app.add_api_route(f"{base}/models", models, methods=["GET"])
+    _add_routes(app, simulation, latency_scale)
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
@@ -87,6 +80,31 @@ def create_app(name: Name, latency_scale: float = 1.0) -> FastAPI:
         return {"status": "ok"}
 
     return app
+
+
+def _add_routes(app: FastAPI, simulation: Simulation, latency_scale: float) -> None:
+    """The aggregator's own API, as against what orders its failures."""
+
+    async def complete(request: Request) -> Response:
+        return await _complete(simulation, latency_scale, request)
+
+    async def models(request: Request) -> Response:
+        if _refused_key(request):
+            return _error(simulation, 401, "No auth credentials found")
+        return JSONResponse(simulation.models())
+
+    async def embed(request: Request) -> Response:
+        body = json.loads(await request.body())
+        if failure := simulation.failure(body["model"]):
+            return await _fail(simulation, failure, request)
+        return JSONResponse(embeddings(body))
+
+    prefix = "/api/v1" if simulation.name == "openrouter" else "/v1"
+    # OpenRouter's base is /api/v1; /v1 answers as well, so that one setting fits both in a test.
+    for base in {prefix, "/v1"}:
+        app.add_api_route(f"{base}/chat/completions", complete, methods=["POST"])
+        app.add_api_route(f"{base}/embeddings", embed, methods=["POST"])
+        app.add_api_route(f"{base}/models", models, methods=["GET"])
 
 
 def _refused_key(request: Request) -> bool:

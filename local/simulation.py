@@ -114,6 +114,12 @@ class Simulation:
         for kept in (self.failures, self.bills, self.requests, self.seen):
             kept.clear()
 
+    def models(self) -> dict[str, Any]:
+        """What GET /v1/models lists."""
+        ids = [m if self.name == "openrouter" else m.split("/")[1] for m in MODELS]
+        listed = [{"id": m, "object": "model", "created": 1_760_000_000} for m in ids]
+        return {"object": "list", "data": listed}
+
     def failure(self, model: str) -> Failure | None:
         """The failure that this call meets, if any; it is used up by that."""
         for failure in self.failures:
@@ -243,3 +249,16 @@ def _text(seed: int, tokens: int, body: Mapping[str, Any]) -> str:
     if str((body.get("response_format") or {}).get("type", "")).startswith("json"):
         return json.dumps({"answer": text})
     return text
+
+
+def embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Vectors that say nothing, one for each input; they are not on the invoice."""
+    given = body["input"]
+    inputs = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
+    tokens = sum(len(x) // (4 if isinstance(x, str) else 1) + 1 for x in inputs)
+    data = [
+        {"object": "embedding", "index": i, "embedding": [len(x) % 7 / 7, 0.5, -0.5]}
+        for i, x in enumerate(inputs)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": body["model"], "usage": usage}

@@ -90,6 +90,7 @@ def an_event(**fields) -> CostEvent:
         "baseline_usd": Decimal("0.006250000"),
         "classifier_ms": 1.5,
         "cache_ms": 3.0,
+        "first_token_ms": None,
         "upstream_ms": 120.0,
         "total_ms": 126.0,
         "status": 200,

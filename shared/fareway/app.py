@@ -7,25 +7,34 @@ import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from fareway.asks import Bounds
-from fareway.decide import ROUTED_MODELS
+from fareway.decide import AUTO, ROUTED_MODELS
+from fareway.door import EventStream, unless_left
 from fareway.errors import BadRequest, FarewayError, PayloadTooLarge
 from fareway.keys import Caller
 from fareway.log import log
-from fareway.record import Asked, Routed
+from fareway.record import Asked, Routed, climbed
+from fareway.relay import Relay
 from fareway.route import Answer
-from fareway.sse import as_events
-from fareway.wire import MAX_BODY_BYTES, parse_chat, parse_object
+from fareway.wire import (
+    MAX_BODY_BYTES,
+    ChatRequest,
+    parse_chat,
+    parse_embeddings,
+    parse_object,
+)
+from fareway.wire import Request as Parsed
 from fareway.wiring import Gateway
 
+R = TypeVar("R", bound=Parsed)
 #: Kept back from the Lambda's remaining time, to record and answer in; milliseconds.
 RESERVE_MS = 1_500
 
@@ -45,37 +54,37 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
 
-    async def asked(request: Request, default_model: str | None = None) -> Asked:
+    async def asked(request: Request, parse: Callable[[bytes], R]) -> Asked[R]:
         begun = time.monotonic()
         caller = await gateway.keys.caller(request.headers.get("authorization"))
-        raw = await _body(request)
-        if default_model is not None:
-            body = parse_object(raw)
-            raw = raw if "model" in body else json.dumps({**body, "model": default_model}).encode()
-        chat = parse_chat(raw)
+        parsed = parse(await _body(request))
         return Asked(
-            chat=chat,
+            request=parsed,
             caller=caller,
             bounds=Bounds.of(request.headers),
-            session_hash=_session_hash(request, caller, chat.body),
+            session_hash=_session_hash(request, caller, parsed.body),
             begun=begun,
             deadline=begun + _time_left_ms(request, gateway.settings.deadline_ms) / 1000,
         )
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        asking = await asked(request)
-        answer = await gateway.router.complete(asking)
-        headers = _headers(answer.routed, answer)
-        if asking.chat.stream:
-            events = "".join(as_events(answer.completion, asking.chat.include_usage))
-            headers["cache-control"] = "no-cache"
-            return Response(events, media_type="text/event-stream", headers=headers)
-        return _json(answer.completion, headers)
+        asking = await asked(request, parse_chat)
+        if asking.request.stream:
+            relay = await unless_left(request, gateway.router.stream(asking))
+            return EventStream(relay, _stream_headers(relay))
+        answer = await unless_left(request, gateway.router.complete(asking))
+        return _json(answer.completion, _headers(answer.routed, answer))
+
+    @app.post("/v1/embeddings")
+    async def embeddings(request: Request) -> Response:
+        asking = await asked(request, parse_embeddings)
+        answer = await unless_left(request, gateway.router.embed(asking))
+        return _json(answer.completion, _headers(answer.routed, answer))
 
     @app.post("/v1/route")
     async def route(request: Request) -> Response:
-        routed = await gateway.router.route(await asked(request, default_model=ROUTED_MODELS[0]))
+        routed = await gateway.router.route(await asked(request, _parse_unnamed))
         return _json(_explained(routed), _headers(routed))
 
     @app.get("/v1/models")
@@ -126,13 +135,26 @@ async def _body(request: Request) -> bytes:
     return bytes(raw)
 
 
+def _parse_unnamed(raw: bytes) -> ChatRequest:
+    """A chat request that may leave its model to us."""
+    body = parse_object(raw)
+    return parse_chat(raw if "model" in body else json.dumps(body | {"model": AUTO}).encode())
+
+
 def _time_left_ms(request: Request, deadline_ms: int) -> float:
     """Our own deadline, or what the Lambda has left less a reserve, whichever is sooner."""
     context = request.scope.get("aws.context")
     remaining = getattr(context, "get_remaining_time_in_millis", None)
-    if remaining is None:
+    if remaining is not None:
+        return min(float(deadline_ms), max(0.0, float(remaining()) - RESERVE_MS))
+    adapter = request.headers.get("x-amzn-lambda-context")
+    if adapter is None:
         return deadline_ms
-    return min(float(deadline_ms), max(0.0, float(remaining()) - RESERVE_MS))
+    try:
+        until_ms = float(json.loads(adapter)["deadline"])  # as the Lambda Web Adapter tells it
+    except (ValueError, TypeError, KeyError):
+        return deadline_ms
+    return min(float(deadline_ms), max(0.0, until_ms - time.time() * 1000 - RESERVE_MS))
 
 
 def _session_hash(request: Request, caller: Caller, body: Mapping[str, Any]) -> str | None:
@@ -166,6 +188,20 @@ def _headers(routed: Routed, answer: Answer | None = None) -> dict[str, str]:
             "saving-usd": _usd(event.saving_usd),
         }
     return {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}
+
+
+def _stream_headers(relay: Relay) -> dict[str, str]:
+    """As `_headers`; what a stream costs is known only at its end, in the ledger."""
+    tier, reason = climbed(relay.routed.decision, relay.candidate)
+    values = {
+        "tier": tier,
+        "reason": reason,
+        "served-model": relay.upstream.served_model,
+        "aggregator": relay.candidate.aggregator,
+        "attempts": relay.attempts,
+    }
+    told = {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}
+    return _headers(relay.routed) | told
 
 
 def _usd(amount: Decimal | None) -> str | None:
@@ -221,7 +257,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = BadRequest(
         f"{request.method} {request.url.path} is not served here. There are POST "
-        "/v1/chat/completions, POST /v1/route, GET /v1/models and GET /healthz.",
+        "/v1/chat/completions, POST /v1/embeddings, POST /v1/route, GET /v1/models and "
+        "GET /healthz.",
         code="unknown_url" if error.status_code == 404 else "method_not_allowed",
     )
     return _json(what.body(), dict(error.headers or {}), error.status_code)

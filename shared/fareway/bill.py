@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
 
 from fareway.prices import NANO, Price, PriceTable, Usage
 
@@ -22,7 +21,7 @@ class Bill:
     usage: Usage
     cost_usd: Decimal | None
     source: str | None
-    baseline_usd: Decimal
+    baseline_usd: Decimal | None
 
 
 def bill(
@@ -31,16 +30,16 @@ def bill(
     served_model: str,
     asked_price: Price | None,
     prices: PriceTable,
-    baseline: Price,
+    baseline: Price | None,
 ) -> Bill:
     """The provider's own figure first, else the served model's price times the usage.
 
     Args:
         reported_usd: what the provider says that it charged, USD.
         asked_price: of the candidate that was asked for.
-        baseline: price of the model that all calls would have gone to.
+        baseline: price of the model that all calls would have gone to; None where there is none.
     """
-    baseline_usd = baseline.cost_usd(usage)
+    baseline_usd = baseline.cost_usd(usage) if baseline else None
     if reported_usd is not None:
         cost = reported_usd.quantize(NANO, rounding=ROUND_HALF_EVEN)
         return Bill(usage, cost, "provider", baseline_usd)
@@ -52,9 +51,15 @@ def bill(
     return Bill(usage, price.cost_usd(usage), source, baseline_usd)
 
 
-def estimate_usage(prompt_tokens: int, completion: Mapping[str, Any]) -> Usage:
-    """Where an upstream reports no usage: four characters a token, marked as estimated."""
-    characters = sum(
-        len(str(choice["message"].get("content") or "")) for choice in completion["choices"]
-    )
-    return Usage(prompt_tokens, characters // 4 + 1, estimated=True)
+def estimate_usage(count: Callable[[str], int], asked: str, answered: str) -> Usage:
+    """Where an upstream reports no usage: our own count of the tokens, marked as estimated.
+
+    Args:
+        count: a text -> its tokens.
+    """
+    return Usage(count(asked), count(answered), estimated=True)
+
+
+def four_characters(text: str) -> int:
+    """A text -> about its tokens, where no tokenizer could be loaded."""
+    return len(text) // 4 + 1

@@ -38,15 +38,27 @@ class Breakers:
         circuit.closed_again_at = now + self.cooldown_s
         return True
 
+    def is_open(self, name: str) -> bool:
+        """Whether `name` rests, or a call to it is a probe."""
+        circuit = self._circuits.get(name)
+        return circuit is not None and circuit.failures >= self.failures
+
     def failed(self, name: str, now: float) -> bool:
-        """Counts a failure; True when it opens the circuit."""
+        """Counts a failure; True when it opens the circuit, or keeps it open after a probe."""
         circuit = self._circuits.setdefault(name, _Circuit())
         circuit.failures += 1
         if circuit.failures < self.failures:
             return False
         circuit.closed_again_at = now + self.cooldown_s
-        return circuit.failures == self.failures
+        return True
 
-    def succeeded(self, name: str) -> None:
-        """Closes the circuit."""
-        self._circuits.pop(name, None)
+    def opened_elsewhere(self, name: str, closed_again_at: float) -> None:
+        """Another process's circuit is open until then."""
+        circuit = self._circuits.setdefault(name, _Circuit())
+        circuit.failures = max(circuit.failures, self.failures)
+        circuit.closed_again_at = max(circuit.closed_again_at, closed_again_at)
+
+    def succeeded(self, name: str) -> bool:
+        """Closes the circuit; True where it was open."""
+        circuit = self._circuits.pop(name, None)
+        return circuit is not None and circuit.failures >= self.failures

@@ -23,7 +23,7 @@ from fareway.verdict import Verdict
 
 Hit = Literal["none", "local", "table"]
 #: What of a request the classifier's verdict could depend on.
-CONTEXT = ("messages", "tools", "response_format", "modalities")
+CONTEXT = ("messages", "input", "tools", "response_format", "modalities")
 
 
 def prompt_hash(tenant: str, body: Mapping[str, Any]) -> str:

@@ -88,6 +88,11 @@ class Classifier:
         )
         return [_head_and_tail(encoding.ids, self._max_tokens) or [0] for encoding in encodings]
 
+    def count(self, text: str) -> int:
+        """How many tokens a text of any length is, by our tokenizer; a model's own differs some."""
+        valid = text.encode("utf-8", "replace").decode("utf-8")
+        return len(self._tokenizer.encode(valid, add_special_tokens=False).ids)
+
     def states(self, ids: Sequence[Sequence[int]], *, workers: int = 1) -> Floats:
         """Token ids of N prompts -> the encoder's (N, C) vectors, to which heads are fitted."""
 

@@ -53,9 +53,10 @@ class CostEvent:
     baseline_usd: Decimal | None  # the same tokens on the policy's baseline model
     classifier_ms: float
     cache_ms: float
+    first_token_ms: float | None  # of a stream: from the request to its first content
     upstream_ms: float
     total_ms: float
-    status: int
+    status: int  # what the caller got; of a stream that broke off what it was told; 499: it left
     policy_version: str
     classifier_version: str
     price_version: str

@@ -1,4 +1,4 @@
-"""Candidates in order -> the first completion, under one deadline.
+"""Candidates in order -> the first that answers, under one deadline.
 
 A failure of the moment is tried again after a jittered wait that honours Retry-After; then the
 next model, then the next aggregator. What is the caller's own fault is returned at once.
@@ -11,14 +11,19 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
-from fareway.breaker import Breakers
+from fareway.circuits import Circuits
 from fareway.decide import Candidate
 from fareway.errors import AllCandidatesFailed, ProviderError
 from fareway.log import log
 from fareway.policy import Attempts
-from fareway.providers.aggregator import Aggregator, Completion
+from fareway.providers.aggregator import Aggregator
+
+T = TypeVar("T")
+#: One attempt (at, candidate, seconds that it may take): a whole completion, or a stream that has
+#: begun.
+Call = Callable[[Aggregator, Candidate, float], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +41,18 @@ class Trail:
 
     Args:
         passed_over: candidates that were tried in vain or rested, before the one that answered.
+        first_token_ms: of a stream: from the request to its first content.
+        streamed_ms: of a stream: from there to its end.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
+    first_token_ms: float | None = None
+    streamed_ms: float = 0.0
 
     @property
     def upstream_ms(self) -> float:
-        return sum(a.ms for a in self.attempts)
+        return sum(a.ms for a in self.attempts) + self.streamed_ms
 
 
 @dataclass(slots=True)
@@ -55,7 +64,7 @@ class Dispatcher:
 
     aggregators: Mapping[str, Aggregator]
     rules: Attempts
-    breakers: Breakers
+    circuits: Circuits
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
@@ -63,14 +72,17 @@ class Dispatcher:
     async def dispatch(
         self,
         candidates: Sequence[Candidate],
-        body: Mapping[str, Any],
+        call: Call[T],
+        timeout_ms: int,
         deadline: float,
         trail: Trail,
-    ) -> tuple[Candidate, Completion]:
-        """The first completion.
+    ) -> tuple[Candidate, T]:
+        """The first answer.
 
         Args:
             candidates: in order of preference.
+            call: what is tried at each.
+            timeout_ms: of one attempt, where another candidate is left.
             deadline: on `clock`, seconds; nothing is begun after it.
             trail: filled as attempts are made.
 
@@ -78,6 +90,7 @@ class Dispatcher:
             UpstreamRejected: an upstream finds the request itself wrong.
             AllCandidatesFailed: 429 if all were rate limited, 504 at the deadline, else 502.
         """
+        self.circuits.refresh()
         failures: list[ProviderError] = []
         down: set[str] = set()  # aggregators that failed as a whole, in this request
         # The second round is for those whose breaker is open: a try beats a certain failure.
@@ -85,12 +98,15 @@ class Dispatcher:
         for position, (candidate, heed_breaker) in enumerate(rounds):
             if trail.attempts and not heed_breaker:
                 continue
-            if candidate.aggregator in down or (heed_breaker and not self._allowed(candidate)):
+            if candidate.aggregator in down or (
+                heed_breaker and not await self._allowed(candidate)
+            ):
                 trail.passed_over.append(candidate.name)
                 continue
             last = all(c.aggregator in down for c in candidates[position + 1 :])
             try:
-                completion = await self._tries(candidate, body, deadline, trail, last)
+                cap_s = None if last else timeout_ms / 1000
+                answer = await self._tries(candidate, call, cap_s, deadline, trail)
             except ProviderError as failure:
                 if failure.rejected is not None:
                     raise failure.rejected from failure
@@ -101,27 +117,26 @@ class Dispatcher:
                 if self.clock() >= deadline:
                     break
             else:
-                return candidate, completion
+                return candidate, answer
         raise self._gave_up(failures, deadline)
 
-    def _allowed(self, candidate: Candidate) -> bool:
-        now = self.clock()
-        return self.breakers.allows(candidate.aggregator, now) and self.breakers.allows(
-            candidate.name, now
+    async def _allowed(self, candidate: Candidate) -> bool:
+        return await self.circuits.allows(candidate.aggregator) and await self.circuits.allows(
+            candidate.name
         )
 
     async def _tries(
         self,
         candidate: Candidate,
-        body: Mapping[str, Any],
+        call: Call[T],
+        cap_s: float | None,
         deadline: float,
         trail: Trail,
-        last: bool,
-    ) -> Completion:
+    ) -> T:
         """One candidate, tried again while its failures are of the moment."""
         for number in range(1, self.rules.tries + 1):
             try:
-                return await self._attempt(candidate, body, deadline, trail, last)
+                return await self._attempt(candidate, call, cap_s, deadline, trail)
             except ProviderError as failure:
                 wait_s = self._backoff_s(number, failure)
                 again = failure.retryable and number < self.rules.tries
@@ -145,47 +160,46 @@ class Dispatcher:
     async def _attempt(
         self,
         candidate: Candidate,
-        body: Mapping[str, Any],
+        call: Call[T],
+        cap_s: float | None,
         deadline: float,
         trail: Trail,
-        last: bool,
-    ) -> Completion:
+    ) -> T:
         begun = self.clock()
         left_s = deadline - begun
         if left_s <= 0:
             raise ProviderError("deadline")
         # While another candidate is left, leave it time to answer.
-        timeout_s = left_s if last else min(self.rules.timeout_ms / 1000, left_s * 0.6)
+        timeout_s = left_s if cap_s is None else min(cap_s, left_s * 0.6)
         outcome = "ok"
         try:
             async with asyncio.timeout(timeout_s):
-                completion = await self.aggregators[candidate.aggregator].complete(
-                    candidate.id, body, timeout_s
-                )
+                answer = await call(self.aggregators[candidate.aggregator], candidate, timeout_s)
         except TimeoutError as error:
             outcome = "timeout"
             failure = ProviderError(outcome)
-            self._failed(candidate, failure)
+            self.failed(candidate, failure)
             raise failure from error
         except ProviderError as failure:
             outcome = failure.kind
-            self._failed(candidate, failure)
+            self.failed(candidate, failure)
             raise
         else:
-            self.breakers.succeeded(candidate.name)
-            self.breakers.succeeded(candidate.aggregator)
-            return completion
+            self.circuits.succeeded(candidate.name)
+            self.circuits.succeeded(candidate.aggregator)
+            return answer
         finally:
             ms = (self.clock() - begun) * 1000
             trail.attempts.append(Attempt(candidate.name, outcome, ms))
             if outcome != "ok":
                 log("warning", "attempt failed", candidate=candidate.name, outcome=outcome)
 
-    def _failed(self, candidate: Candidate, failure: ProviderError) -> None:
+    def failed(self, candidate: Candidate, failure: ProviderError) -> None:
+        """Counts a failure against the candidate, or its whole aggregator."""
         if failure.rejected is not None:
             return  # the caller's fault says nothing of the candidate's health
         name = candidate.aggregator if failure.whole_aggregator else candidate.name
-        if self.breakers.failed(name, self.clock()):
+        if self.circuits.failed(name):
             log("warning", "breaker opened", candidate=name, outcome=failure.kind)
 
     def _gave_up(self, failures: Sequence[ProviderError], deadline: float) -> AllCandidatesFailed:

@@ -9,6 +9,7 @@ FarewayError
 ├── NoAggregator          503  no aggregator has a key
 ├── UpstreamRejected      4xx  an upstream says that the request itself is wrong
 ├── AllCandidatesFailed   502, 504 or 429
+├── StreamBroke           502 or 504, told in the stream: its content had begun
 ├── ProviderError              one call failed; never leaves `dispatch`, `teacher` or `label`
 ├── ClassifierUnavailable      the request goes on, unclassified
 ├── TeacherDown                labelling stops; what was labelled is kept
@@ -113,12 +114,26 @@ class AllCandidatesFailed(FarewayError):
         self.type = "rate_limit_error" if status == 429 else "server_error"
 
 
+class StreamBroke(FarewayError):
+    """What a caller reads in the middle of a stream that cannot go on."""
+
+    code = "stream_broke"
+
+    def __init__(self, kind: str, decision_id: str) -> None:
+        super().__init__(
+            f"The upstream's answer broke off ({kind}). What was sent is incomplete; the request "
+            "can be retried."
+        )
+        self.status = 504 if kind in ("stalled", "deadline", "timeout") else 502
+        self.decision_id = decision_id
+
+
 class ProviderError(FarewayError):
     """One attempt at one candidate failed.
 
     Args:
         kind: what happened, as the ledger and the logs name it: `unreachable`, `timeout`,
-            `rate_limited`, `status_503`, `bad_body`, `error_in_body`, ...
+            `rate_limited`, `status_503`, `bad_body`, `error_in_body`, `cut_stream`, `stalled`, ...
         retryable: whether the same candidate may well answer a moment later.
         whole_aggregator: whether its other models would fail the same way.
         rejected: the upstream's error when the caller's request is at fault: not retried.

@@ -59,6 +59,8 @@ class Attempts(_Table):
     tries: Annotated[int, Field(ge=1, le=5)]
     backoff_ms: Annotated[int, Field(ge=0)]
     timeout_ms: Annotated[int, Field(ge=100)]
+    first_token_ms: Annotated[int, Field(ge=100)]
+    inter_chunk_ms: Annotated[int, Field(ge=100)]
     retry_after_max_ms: Annotated[int, Field(ge=0)]
     breaker_failures: Annotated[int, Field(ge=1)]
     breaker_cooldown_ms: Annotated[int, Field(ge=0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Generic, TypeVar
 
 from fareway.asks import Bounds, Needs
 from fareway.bill import Bill
@@ -13,20 +14,21 @@ from fareway.cost import CostEvent
 from fareway.decide import Candidate, Decision
 from fareway.dispatch import Trail
 from fareway.keys import Caller
-from fareway.policy import Policy
-from fareway.providers.aggregator import Completion
+from fareway.policy import Policy, Tier
 from fareway.verdict import Verdict
-from fareway.wire import ChatRequest
+from fareway.wire import Request
+
+R_co = TypeVar("R_co", bound=Request, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Generic[R_co]):
     """A request that was let in.
 
     Units: `begun` and `deadline` seconds on `time.monotonic`.
     """
 
-    chat: ChatRequest
+    request: R_co
     caller: Caller
     bounds: Bounds
     session_hash: str | None
@@ -51,26 +53,23 @@ class Routed:
 
 def cost_event(
     policy: Policy,
-    asked: Asked,
+    asked: Asked[Request],
     routed: Routed,
     trail: Trail,
     status: int,
     candidate: Candidate | None = None,
-    completion: Completion | None = None,
+    served_model: str | None = None,
     bill_: Bill | None = None,
 ) -> CostEvent:
     """One request's event, whether it was answered or not.
 
     Args:
         status: what the caller got.
-        candidate, completion, bill_: None where nothing answered.
+        candidate, served_model, bill_: None where nothing answered.
     """
     verdict, usage = routed.verdict, bill_.usage if bill_ else None
     p = verdict.probabilities if verdict else (None,) * 5
-    served_tier = candidate.tier if candidate else routed.decision.tier
-    reason = routed.decision.reason
-    if served_tier != routed.decision.tier:
-        reason += f"; climbed from {routed.decision.tier} to {served_tier}"
+    tier, reason = climbed(routed.decision, candidate)
     return CostEvent(
         decision_id=routed.decision_id,
         occurred_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -86,16 +85,16 @@ def cost_event(
         score=verdict.score if verdict else None,
         complexity=routed.decision.complexity,
         sensitivity=verdict.sensitivity if verdict else None,
-        tier=served_tier,
+        tier=tier,
         lane=routed.decision.lane,
         reason=reason,
         cache_hit=routed.cache_hit,
-        requested_model=asked.chat.model,
-        served_model=completion.served_model if completion else None,
+        requested_model=asked.request.model,
+        served_model=served_model,
         aggregator=candidate.aggregator if candidate else None,
         attempts=len(trail.attempts),
         failovers=len(set(trail.passed_over)),
-        stream=asked.chat.stream,
+        stream=asked.request.stream,
         prompt_tokens=usage.prompt_tokens if usage else None,
         cached_tokens=usage.cached_tokens if usage else None,
         cache_write_tokens=usage.cache_write_tokens if usage else None,
@@ -106,6 +105,7 @@ def cost_event(
         baseline_usd=bill_.baseline_usd if bill_ else None,
         classifier_ms=round(routed.classifier_ms, 3),
         cache_ms=round(routed.cache_ms, 3),
+        first_token_ms=_rounded(trail.first_token_ms),
         upstream_ms=round(trail.upstream_ms, 3),
         total_ms=round(ms_since(asked.begun), 3),
         status=status,
@@ -113,6 +113,20 @@ def cost_event(
         classifier_version=verdict.classifier if verdict else "none",
         price_version=policy.prices.version,
     )
+
+
+def climbed(decision: Decision, candidate: Candidate | None) -> tuple[Tier | None, str]:
+    """The tier that served, and the reason, which says so where it is not the decided one."""
+    if candidate is None or candidate.tier == decision.tier:
+        return decision.tier, decision.reason
+    return (
+        candidate.tier,
+        f"{decision.reason}; climbed from {decision.tier} to {candidate.tier}",
+    )
+
+
+def _rounded(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 3)
 
 
 def ms_since(begun: float) -> float:

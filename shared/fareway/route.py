@@ -7,10 +7,10 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from fareway.asks import Needs
-from fareway.bill import bill, estimate_usage
+from fareway.bill import bill, estimate_usage, four_characters
 from fareway.cache import Hit, cache_key, prompt_hash
 from fareway.cost import CostEvent
 from fareway.decide import (
@@ -20,20 +20,25 @@ from fareway.decide import (
     pass_through,
     pinned_tier,
 )
-from fareway.dispatch import Trail
-from fareway.errors import AllCandidatesFailed, UpstreamRejected
+from fareway.dispatch import Call, Trail
+from fareway.errors import AllCandidatesFailed, ModelNotFound, ProviderError, UpstreamRejected
 from fareway.log import log
 from fareway.policy import Policy
-from fareway.providers.aggregator import Completion
+from fareway.providers.aggregator import Aggregator, Completion
+from fareway.providers.stream import begin
 from fareway.record import Asked, Routed, cost_event, ms_since
+from fareway.relay import CALLER_LEFT, Relay, Served, Upstream
 from fareway.render import render
 from fareway.verdict import Verdict
-from fareway.wire import ChatRequest
+from fareway.wire import ChatRequest, EmbeddingsRequest, Request
+
+T = TypeVar("T")
 
 
 class Scorer(Protocol):
     version: str
 
+    def count(self, text: str) -> int: ...
     def score(self, text: str) -> Verdict: ...
 
 
@@ -53,10 +58,12 @@ class Dispatch(Protocol):
     async def dispatch(
         self,
         candidates: Sequence[Candidate],
-        body: Mapping[str, Any],
+        call: Call[T],
+        timeout_ms: int,
         deadline: float,
         trail: Trail,
-    ) -> tuple[Candidate, Completion]: ...
+    ) -> tuple[Candidate, T]: ...
+    def failed(self, candidate: Candidate, failure: ProviderError) -> None: ...
 
 
 class Recorder(Protocol):
@@ -98,14 +105,14 @@ class Router:
         version = self.scorer.version
         return self.teacher.version(version) if self.teacher else version
 
-    async def route(self, asked: Asked) -> Routed:
+    async def route(self, asked: Asked[ChatRequest]) -> Routed:
         """The decision, without the call.
 
         Raises:
             ModelNotFound: an unknown `fareway/...` model.
             BadRequest: nothing within the request's bounds fits.
         """
-        chat = asked.chat
+        chat = asked.request
         needs = Needs.of(chat.body, chat.max_completion_tokens, chat.choices)
         hashed = prompt_hash(asked.caller.tenant, chat.body)
         decision_id = f"dec_{uuid.uuid4().hex}"
@@ -119,41 +126,132 @@ class Router:
             decision_id, decision, verdict, hit, hashed, needs, cache_ms, classifier_ms, key
         )
 
-    async def complete(self, asked: Asked) -> Answer:
+    async def complete(self, asked: Asked[ChatRequest]) -> Answer:
         """The whole way: decision, call, bill, ledger.
 
         Raises:
             BadRequest, UpstreamRejected, AllCandidatesFailed: in the last two cases the ledger
                 has an event too.
         """
-        routed = await self.route(asked)
+        routed, trail, rules = await self.route(asked), Trail(), self.policy.attempts
+
+        async def call(at: Aggregator, candidate: Candidate, timeout_s: float) -> Completion:
+            return await at.complete(candidate.id, asked.request.body, timeout_s)
+
+        candidate, completion = await self._called(asked, routed, trail, call, rules.timeout_ms)
+        event = await self._settle(asked, routed, trail, 200, candidate, completion)
+        return Answer(completion.body, routed, event)
+
+    async def embed(self, asked: Asked[EmbeddingsRequest]) -> Answer:
+        """Embeddings are not routed: every model's are its own. Failover between aggregators.
+
+        Raises:
+            As `complete`.
+        """
+        request, trail = asked.request, Trail()
+        if request.model.startswith(PREFIX):
+            raise ModelNotFound(
+                f"'{request.model}' makes no embeddings. Name an embedding model, such as "
+                "text-embedding-3-small: embeddings of different models cannot be mixed.",
+                param="model",
+            )
+        routed = Routed(
+            f"dec_{uuid.uuid4().hex}",
+            pass_through(self.policy, self.aggregators, request.model),
+            None,
+            "none",
+            prompt_hash(asked.caller.tenant, request.body),
+            Needs(frozenset(), request.prompt_tokens, 0),
+        )
+
+        async def call(at: Aggregator, candidate: Candidate, timeout_s: float) -> Completion:
+            return await at.complete(candidate.id, request.body, timeout_s, "/embeddings")
+
+        rules = self.policy.attempts
+        candidate, completion = await self._called(asked, routed, trail, call, rules.timeout_ms)
+        event = await self._settle(asked, routed, trail, 200, candidate, completion)
+        return Answer(completion.body, routed, event)
+
+    async def stream(self, asked: Asked[ChatRequest]) -> Relay:
+        """The same for a stream: it is there once its first content is.
+
+        Raises:
+            As `complete`. What fails later goes out in the stream.
+        """
+        routed, trail, rules = await self.route(asked), Trail(), self.policy.attempts
+        pause_s = rules.inter_chunk_ms / 1000
+
+        async def call(at: Aggregator, candidate: Candidate, timeout_s: float) -> Upstream:
+            return await begin(
+                at, candidate.id, asked.request.body, timeout_s,
+                pause_s=pause_s, deadline=asked.deadline,
+            )  # fmt: skip
+
+        candidate, upstream = await self._called(asked, routed, trail, call, rules.first_token_ms)
+        trail.first_token_ms = ms_since(asked.begun)
+        begun = time.monotonic()
+
+        async def settle(status: int) -> None:
+            trail.streamed_ms = ms_since(begun)
+            await self._settle(asked, routed, trail, status, candidate, upstream)
+
+        return Relay(
+            routed, candidate, upstream, len(trail.attempts), asked.request.include_usage,
+            self.dispatcher.failed, settle,
+        )  # fmt: skip
+
+    async def _called(
+        self, asked: Asked[Request], routed: Routed, trail: Trail, call: Call[T], timeout_ms: int
+    ) -> tuple[Candidate, T]:
+        """What dispatch brings; the verdict is kept meanwhile. A failure is recorded."""
         keeping = None
         if routed.cache_key and routed.verdict:
             keeping = asyncio.create_task(self.memory.put(routed.cache_key, routed.verdict))
-        trail = Trail()
         try:
-            candidate, completion = await self.dispatcher.dispatch(
-                routed.decision.candidates, asked.chat.body, asked.deadline, trail
+            return await self.dispatcher.dispatch(
+                routed.decision.candidates, call, timeout_ms, asked.deadline, trail
             )
         except (UpstreamRejected, AllCandidatesFailed) as error:
             error.decision_id = routed.decision_id
             await self.ledger.record(cost_event(self.policy, asked, routed, trail, error.status))
             raise
+        except asyncio.CancelledError:  # the caller left
+            event = cost_event(self.policy, asked, routed, trail, CALLER_LEFT)
+            await asyncio.shield(asyncio.create_task(self.ledger.record(event)))
+            raise
         finally:
             if keeping:
                 await keeping
-        usage = completion.usage or estimate_usage(routed.needs.prompt_tokens, completion.body)
+
+    async def _settle(
+        self,
+        asked: Asked[Request],
+        routed: Routed,
+        trail: Trail,
+        status: int,
+        candidate: Candidate,
+        served: Served,
+    ) -> CostEvent:
+        """Bills what was served and records it. Embeddings have no baseline: nobody chose."""
+        is_chat = isinstance(asked.request, ChatRequest)
+        usage = served.usage or estimate_usage(
+            self.scorer.count if self.scorer else four_characters,
+            "\n".join(asked.request.words()),
+            "".join(served.text),
+        )
         bill_ = bill(
             usage,
-            completion.cost_usd,
-            completion.served_model,
+            served.cost_usd,
+            served.served_model,
             candidate.price,
             self.policy.prices,
-            self.policy.baseline_price(),
+            self.policy.baseline_price() if is_chat else None,
         )
-        event = cost_event(self.policy, asked, routed, trail, 200, candidate, completion, bill_)
+        event = cost_event(
+            self.policy, asked, routed, trail, status, candidate, served.served_model, bill_
+        )
         await self.ledger.record(event)
-        return Answer(completion.body, routed, event)
+        return event
 
     async def _verdict(
         self, chat: ChatRequest, hashed: str

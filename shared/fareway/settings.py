@@ -29,6 +29,7 @@ class Settings:
     classifier_budget_ms: int = 400
     cache_table: str = ""
     cache_budget_ms: int = 60
+    circuits_table: str = ""
     keys_table: str = ""
     api_key: str = ""
     ledger_stream: str = ""
@@ -68,6 +69,7 @@ class Settings:
             classifier_budget_ms=number("FAREWAY_CLASSIFIER_BUDGET_MS", 400),
             cache_table=env.get("FAREWAY_CACHE_TABLE", ""),
             cache_budget_ms=number("FAREWAY_CACHE_BUDGET_MS", 60),
+            circuits_table=env.get("FAREWAY_CIRCUITS_TABLE", ""),
             keys_table=env.get("FAREWAY_KEYS_TABLE", ""),
             api_key=env.get("FAREWAY_API_KEY", ""),
             ledger_stream=env.get("FAREWAY_LEDGER_STREAM", ""),

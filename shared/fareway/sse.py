@@ -1,7 +1,8 @@
-"""A finished completion -> the server-sent events that a streaming client expects.
+"""Server-sent events: an upstream's bytes -> events, and events -> frames for the caller.
 
-Source: the `openai` SDK's types/chat/chat_completion_chunk.py; frames are `data: JSON\\n\\n` and
-the last is `data: [DONE]`.
+Source: html.spec.whatwg.org/multipage/server-sent-events.html (parsing), and the `openai` SDK's
+types/chat/chat_completion_chunk.py; a chat stream's frames are `data: JSON\\n\\n`, the last is
+`data: [DONE]`.
 """
 
 from __future__ import annotations
@@ -10,20 +11,72 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-DONE = "data: [DONE]\n\n"
+from fareway.errors import ProviderError
+
+DONE = "[DONE]"
+KEEP_ALIVE = b": keep-alive\n\n"
+MAX_EVENT_BYTES = (
+    16 * 1024 * 1024
+)  # a picture in a delta is megabytes; a stream without ends is not
 
 
-def frame(data: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(data, separators=(',', ':'))}\n\n"
+class Events:
+    """The data of events as bytes come in, cut anywhere; `None` for a comment.
+
+    Lines end in LF or CRLF. Fields other than `data` say nothing in a chat stream.
+    """
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._data: list[str] = []
+
+    def feed(self, received: bytes) -> Iterator[str | None]:
+        """What the bytes complete.
+
+        Raises:
+            ProviderError: `bad_line`: no UTF-8, or one event of more than `MAX_EVENT_BYTES`.
+        """
+        self._rest += received
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = bytearray(rest)
+        if len(rest) > MAX_EVENT_BYTES or sum(map(len, self._data)) > MAX_EVENT_BYTES:
+            raise ProviderError("bad_line", retryable=True)
+        for line in lines:
+            yield from self._line(bytes(line.removesuffix(b"\r")))
+
+    def end(self) -> Iterator[str | None]:
+        """What is left at the end of the stream: some upstreams spare the last blank line."""
+        yield from self.feed(b"\n\n")
+
+    def _line(self, line: bytes) -> Iterator[str | None]:
+        if not line:
+            if self._data:
+                yield "\n".join(self._data)
+                self._data = []
+        elif line.startswith(b":"):
+            yield None
+        elif line.startswith(b"data:"):
+            try:
+                self._data.append(line[5:].removeprefix(b" ").decode())
+            except UnicodeDecodeError as error:
+                raise ProviderError("bad_line", retryable=True) from error
 
 
-def as_events(completion: Mapping[str, Any], include_usage: bool) -> Iterator[str]:
-    """One completion as a stream: for each choice its message, then its end; then the usage.
+def frame(data: Mapping[str, Any] | str, event: str | None = None) -> bytes:
+    """One event, as JSON if it is not text yet; `event` is its type, which chat streams lack."""
+    text = data if isinstance(data, str) else json.dumps(data, separators=(",", ":"))
+    text = text.replace("\n", " ")  # between JSON's tokens; in its strings they are escaped
+    named = f"event: {event}\n" if event else ""
+    return f"{named}data: {text}\n\n".encode()
+
+
+def as_chunks(completion: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A whole completion as chunks, where an upstream answered a stream's request with one.
+
+    For each choice its message, then its end; then the usage.
 
     Args:
         completion: a `chat.completion` body.
-        include_usage: the caller's `stream_options.include_usage`: a last chunk with no
-            choices and the usage, and `usage: null` on all before it.
     """
     head = {
         "id": completion.get("id", ""),
@@ -36,7 +89,6 @@ def as_events(completion: Mapping[str, Any], include_usage: bool) -> Iterator[st
         for name in ("system_fingerprint", "service_tier", "provider")
         if name in completion
     }
-    no_usage = {"usage": None} if include_usage else {}
     for choice in completion["choices"]:
         delta = {k: v for k, v in choice["message"].items() if v is not None}
         delta.setdefault("role", "assistant")
@@ -45,12 +97,9 @@ def as_events(completion: Mapping[str, Any], include_usage: bool) -> Iterator[st
                 {"index": index, **call} for index, call in enumerate(delta["tool_calls"])
             ]
         shared = {"index": choice.get("index", 0), "logprobs": choice.get("logprobs")}
-        yield frame(
-            head | {"choices": [shared | {"delta": delta, "finish_reason": None}]} | no_usage
-        )
+        yield head | {"choices": [shared | {"delta": delta, "finish_reason": None}]}
         end = {"index": shared["index"], "logprobs": None, "delta": {}}
         end["finish_reason"] = choice.get("finish_reason") or "stop"
-        yield frame(head | {"choices": [end]} | no_usage)
-    if include_usage:
-        yield frame(head | {"choices": [], "usage": completion.get("usage")})
-    yield DONE
+        yield head | {"choices": [end]}
+    if completion.get("usage"):
+        yield head | {"choices": [], "usage": completion["usage"]}

@@ -6,7 +6,7 @@ Source: the `openai` SDK's types/chat/completion_create_params.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
@@ -18,6 +18,8 @@ from fareway.errors import BadRequest, PayloadTooLarge
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_MESSAGES = 1_000
 MAX_DEPTH = 64
+MAX_INPUTS = 2_048  # of one request for embeddings, as OpenAI has it
+_Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
 class _Part(BaseModel):
@@ -41,7 +43,7 @@ class _ChatBody(BaseModel):
     """What Fareway itself reads, and what would otherwise fail upstream for certain."""
 
     model_config = ConfigDict(extra="allow", strict=True)
-    model: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+    model: _Name
     messages: Annotated[list[_Message], Field(min_length=1)]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -59,21 +61,75 @@ class _ChatBody(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
-    """A chat completion request that is fit to be sent on.
+class Request:
+    """What is fit to be sent on.
 
     Args:
-        body: the caller's JSON as it came; `messages` and all else untouched.
-        max_completion_tokens: the caller's limit on the answer, tokens.
+        body: the caller's JSON as it came, unknown fields too.
     """
 
     body: Mapping[str, Any]
     model: str
-    messages: list[dict[str, Any]]
     stream: bool
+
+    def words(self) -> Iterator[str]:
+        """What is asked, for counting."""
+        return words([self.body.get("messages"), self.body.get("input")])
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest(Request):
+    """A chat completion request.
+
+    Args:
+        max_completion_tokens: the caller's limit on the answer, tokens.
+    """
+
+    messages: list[dict[str, Any]]
     include_usage: bool
     max_completion_tokens: int | None
     choices: int
+
+
+class _EmbeddingsBody(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+    model: _Name
+    input: (
+        Annotated[str, Field(min_length=1)]
+        | Annotated[list[str], Field(min_length=1, max_length=MAX_INPUTS)]
+        | Annotated[list[int], Field(min_length=1)]
+        | Annotated[list[list[int]], Field(min_length=1, max_length=MAX_INPUTS)]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsRequest(Request):
+    """A request for embeddings. Units: `prompt_tokens` tokens, an estimate where there is text."""
+
+    prompt_tokens: int
+
+
+def parse_embeddings(raw: bytes) -> EmbeddingsRequest:
+    """A request body -> EmbeddingsRequest.
+
+    Source: the `openai` SDK's types/embedding_create_params.py.
+
+    Raises:
+        PayloadTooLarge, BadRequest: as `parse_chat`.
+    """
+    body = parse_object(raw)
+    try:
+        asked = _EmbeddingsBody.model_validate(body)
+    except ValidationError as error:
+        raise _field_error(error) from error
+    return EmbeddingsRequest(body, asked.model, False, _tokens(asked.input))
+
+
+def _tokens(value: Any) -> int:
+    """Four characters a token; a number is a token already."""
+    if isinstance(value, list):
+        return sum(map(_tokens, value))
+    return len(value) // 4 + 1 if isinstance(value, str) else 1
 
 
 def parse_chat(raw: bytes) -> ChatRequest:
@@ -100,8 +156,8 @@ def parse_chat(raw: bytes) -> ChatRequest:
     return ChatRequest(
         body=body,
         model=chat.model,
-        messages=body["messages"],
         stream=bool(chat.stream),
+        messages=body["messages"],
         include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
         max_completion_tokens=chat.max_completion_tokens or chat.max_tokens,
         choices=chat.n or 1,
@@ -208,3 +264,22 @@ def _path(fault: ErrorDetails) -> str:
 
 def _same_field(fault: ErrorDetails, other: ErrorDetails) -> bool:
     return _path(fault).startswith(_path(other))
+
+
+#: Of a message, a delta, or a part of one: the fields that hold words.
+_WORDS = (
+    "content", "refusal", "reasoning", "reasoning_content", "text", "transcript",
+    "tool_calls", "function_call", "function", "name", "arguments",
+)  # fmt: skip
+
+
+def words(value: object) -> Iterator[str]:
+    """The words in messages, deltas or their parts; of pictures and sounds there are none."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from words(part)
+    elif isinstance(value, dict):
+        for name in _WORDS:
+            yield from words(value.get(name))

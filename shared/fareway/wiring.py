@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import boto3
@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fareway.aws import Aws
 from fareway.breaker import Breakers
 from fareway.cache import DecisionCache
+from fareway.circuits import Circuits
 from fareway.classify import Classifier
 from fareway.dispatch import Dispatcher
 from fareway.errors import ClassifierUnavailable, ConfigError
@@ -50,7 +51,7 @@ def build(settings: Settings) -> Gateway:
         ConfigError: a faulty policy, or upstream keys that cannot be read.
     """
     policy = load_policy(settings.policy_file)
-    aws = Aws()
+    aws, rules = Aws(), policy.attempts
     http = httpx.AsyncClient(
         limits=httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30)
     )
@@ -65,7 +66,12 @@ def build(settings: Settings) -> Gateway:
         dispatcher=Dispatcher(
             aggregators,
             policy.attempts,
-            Breakers(policy.attempts.breaker_failures, policy.attempts.breaker_cooldown_ms / 1000),
+            Circuits(
+                Breakers(rules.breaker_failures, rules.breaker_cooldown_ms / 1000),
+                aws,
+                settings.circuits_table,
+                circuit_names(policy, aggregators),
+            ),
         ),
         ledger=Ledger(
             aws,
@@ -81,6 +87,12 @@ def build(settings: Settings) -> Gateway:
         KeyTable(aws, settings.keys_table) if settings.keys_table else OneKey(settings.api_key)
     )
     return Gateway(settings, policy, keys, router, aws, http)
+
+
+def circuit_names(policy: Policy, aggregators: Iterable[str]) -> list[str]:
+    """What can rest: each aggregator, and each of the policy's models at it."""
+    at = [(a, name) for a in aggregators for name, m in policy.models.items() if a in m.ids]
+    return [*aggregators, *(f"{aggregator}/{name}" for aggregator, name in at)]
 
 
 def load_classifier(settings: Settings) -> Classifier | None:

@@ -7,7 +7,9 @@ import json
 import httpx
 import pytest
 
+from fareway.aws import Aws
 from fareway.breaker import Breakers
+from fareway.circuits import Circuits
 from fareway.decide import Candidate
 from fareway.dispatch import Dispatcher, Trail
 from fareway.errors import AllCandidatesFailed, UpstreamRejected
@@ -19,6 +21,8 @@ RULES = Attempts(
     tries=2,
     backoff_ms=100,
     timeout_ms=20_000,
+    first_token_ms=15_000,
+    inter_chunk_ms=15_000,
     retry_after_max_ms=2_000,
     breaker_failures=3,
     breaker_cooldown_ms=15_000,
@@ -53,12 +57,13 @@ class World:
         self.slept = []
         self.calls = []
         self.scripts = {name: list(script) for name, script in scripts.items()}
-        self.breakers = Breakers(RULES.breaker_failures, RULES.breaker_cooldown_ms / 1000)
+        breakers = Breakers(RULES.breaker_failures, RULES.breaker_cooldown_ms / 1000)
+        self.circuits = Circuits(breakers, Aws(), clock=lambda: self.now)
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
         self.dispatcher = Dispatcher(
             {n: Aggregator(n, f"http://{n}/v1", f"key-{n}", client, {}) for n in ("one", "two")},
             RULES,
-            self.breakers,
+            self.circuits,
             clock=lambda: self.now,
             sleep=self.sleep,
             jitter=lambda: 1.0,
@@ -79,7 +84,13 @@ class World:
         self.trail = Trail()
         pairs = [name.split("_") for name in names]
         candidates = [Candidate(a, model, model, "cheap", None) for a, model in pairs]
-        return await self.dispatcher.dispatch(candidates, a_chat(), self.now + seconds, self.trail)
+
+        async def call(aggregator, candidate, timeout_s):
+            return await aggregator.complete(candidate.id, a_chat(), timeout_s)
+
+        return await self.dispatcher.dispatch(
+            candidates, call, RULES.timeout_ms, self.now + seconds, self.trail
+        )
 
 
 async def test_the_first_candidate_answers():

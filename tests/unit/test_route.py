@@ -18,6 +18,9 @@ from tests.builders import a_chat, a_policy, a_verdict, raw
 class FixedScorer:
     version = "test-1"
 
+    def count(self, text):
+        return len(text.split())
+
     def score(self, text):
         return a_verdict(2, 0.2)
 

@@ -1,4 +1,4 @@
-"""One aggregator's chat completions: TokenMix, OpenRouter, Portkey, LiteLLM, any OpenAI-like.
+"""One aggregator's completions: TokenMix, OpenRouter, Portkey, LiteLLM, any OpenAI-like.
 
 What differs between them is data (base URL, headers, key); what goes wrong is told apart here
 once, as a `ProviderError` that says whether to try again, elsewhere, or not at all.
@@ -21,6 +21,7 @@ import httpx
 
 from fareway.errors import ProviderError, UpstreamRejected
 from fareway.prices import Usage
+from fareway.wire import words
 
 #: Statuses that say: the request itself is wrong, and would be wrong anywhere.
 CALLERS_FAULT = frozenset({400, 413, 415, 422})
@@ -43,6 +44,11 @@ class Completion:
     usage: Usage | None
     cost_usd: Decimal | None
 
+    @property
+    def text(self) -> list[str]:
+        """What each choice says, for counting."""
+        return [*words([choice.get("message") for choice in self.body.get("choices", ())])]
+
 
 @dataclass(frozen=True, slots=True)
 class Aggregator:
@@ -54,42 +60,107 @@ class Aggregator:
     client: httpx.AsyncClient
     headers: Mapping[str, str]
 
-    async def complete(self, model: str, body: Mapping[str, Any], timeout_s: float) -> Completion:
+    async def complete(
+        self,
+        model: str,
+        body: Mapping[str, Any],
+        timeout_s: float,
+        path: str = "/chat/completions",
+    ) -> Completion:
         """One attempt at one model.
 
         Args:
             model: its name at this aggregator.
             body: the caller's request; sent on untouched but for model and streaming.
             timeout_s: for the whole attempt, seconds.
+            path: that, or `/embeddings`.
 
         Raises:
             ProviderError: no usable answer; its fields say what to do next.
         """
         sent = {k: v for k, v in body.items() if k not in ("stream", "stream_options")}
-        sent["model"] = model
+        response = await self._send(path, sent | {"model": model}, timeout_s)
         try:
-            response = await self.client.post(
-                self.base_url.rstrip("/") + "/chat/completions",
-                content=json.dumps(sent, separators=(",", ":")).encode(),
-                headers={
-                    **self.headers,
-                    "content-type": "application/json",
-                    "authorization": f"Bearer {self.api_key}",
-                },
-                timeout=timeout_s,
-            )
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-            raise ProviderError("unreachable", retryable=True, whole_aggregator=True) from error
-        except httpx.TimeoutException as error:
-            raise ProviderError("timeout") from error
+            await response.aread()
         except httpx.HTTPError as error:
-            raise ProviderError("connection_lost", retryable=True) from error
-        answer = _json_object(response)
-        if response.status_code != 200:
-            raise _failure(response.status_code, answer, response.headers)
-        if answer is None:
-            raise ProviderError("bad_body", status=200, retryable=True)
-        return _completion(answer, model)
+            raise lost(error, "connection_lost") from error
+        finally:
+            await response.aclose()
+        return _completion(_answer(response), model)
+
+    async def stream(
+        self, model: str, body: Mapping[str, Any], timeout_s: float
+    ) -> Completion | httpx.Response:
+        """One attempt at one model, answered in chunks.
+
+        Args:
+            timeout_s: until the head of the answer is there, seconds.
+
+        Returns:
+            The response, of which only the head was read; or, from an upstream that does not
+            stream, a whole completion.
+
+        Raises:
+            ProviderError: as `complete`.
+        """
+        options = (body.get("stream_options") or {}) | {"include_usage": True}
+        sent = {**body, "model": model, "stream": True, "stream_options": options}
+        response = await self._send("/chat/completions", sent, timeout_s)
+        kind = response.headers.get("content-type", "")
+        if response.status_code == 200 and not kind.startswith("application/json"):
+            return response
+        try:
+            await response.aread()
+        except httpx.HTTPError as error:
+            raise lost(error, "connection_lost") from error
+        finally:
+            await response.aclose()
+        return _completion(_answer(response), model)
+
+    async def _send(self, path: str, body: Mapping[str, Any], timeout_s: float) -> httpx.Response:
+        """The response, of which only the head was read."""
+        request = self.client.build_request(
+            "POST",
+            self.base_url.rstrip("/") + path,
+            content=json.dumps(body, separators=(",", ":")).encode(),
+            headers={
+                **self.headers,
+                "content-type": "application/json",
+                "authorization": f"Bearer {self.api_key}",
+            },
+            timeout=timeout_s,
+        )
+        try:
+            return await self.client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise lost(error, "connection_lost") from error
+
+
+def lost(error: httpx.HTTPError, kind: str) -> ProviderError:
+    """A fault below HTTP.
+
+    Args:
+        kind: what it is called where the connection broke once it was there.
+    """
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
+        return ProviderError("unreachable", retryable=True, whole_aggregator=True)
+    if isinstance(error, httpx.TimeoutException):
+        return ProviderError("timeout")
+    return ProviderError(kind, retryable=True)
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of a response that was read.
+
+    Raises:
+        ProviderError: its status says no, or there is none.
+    """
+    answer = _json_object(response)
+    if response.status_code != 200:
+        raise _failure(response.status_code, answer, response.headers)
+    if answer is None:
+        raise ProviderError("bad_body", status=200, retryable=True)
+    return answer
 
 
 def _json_object(response: httpx.Response) -> dict[str, Any] | None:
@@ -132,26 +203,33 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def _completion(answer: dict[str, Any], model: str) -> Completion:
-    """Checks a 200 body: OpenRouter reports a late failure inside of one."""
+def error_in_body(answer: Mapping[str, Any]) -> None:
+    """A 200's body or a stream's chunk that is an error: how OpenRouter reports a late failure.
+
+    Raises:
+        ProviderError: if it is one.
+    """
     error = answer.get("error")
     if error is not None:
         code = error.get("code") if isinstance(error, dict) else None
-        status = int(str(code)) if str(code).isdigit() else 502
-        raise (
-            _failure(status, answer, {})
-            if status >= 400
-            else ProviderError("error_in_body", status=200, retryable=True)
-        )
-    choices = answer.get("choices")
-    if not (
-        isinstance(choices, list)
-        and choices
-        and all(isinstance(c, dict) and isinstance(c.get("message"), dict) for c in choices)
-    ):
-        raise ProviderError("bad_body", status=200, retryable=True)
-    if any(c.get("error") or c.get("finish_reason") == "error" for c in choices):
+        status = int(str(code)) if str(code).isdigit() else 0
+        if status >= 400:
+            raise _failure(status, dict(answer), {})
         raise ProviderError("error_in_body", status=200, retryable=True)
+    choices = answer.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and (
+            choice.get("error") or choice.get("finish_reason") == "error"
+        ):
+            raise ProviderError("error_in_body", status=200, retryable=True)
+
+
+def _completion(answer: dict[str, Any], model: str) -> Completion:
+    """Checks a 200's body: a chat completion's has choices, an embedding's has data."""
+    error_in_body(answer)
+    choices = answer.get("choices", answer.get("data"))
+    if not (isinstance(choices, list) and choices and all(map(_is_choice, choices))):
+        raise ProviderError("bad_body", status=200, retryable=True)
     reported = answer.get("usage")
     usage = reported if isinstance(reported, dict) else {}
     served = answer.get("model")
@@ -159,7 +237,13 @@ def _completion(answer: dict[str, Any], model: str) -> Completion:
         body=answer,
         served_model=served if isinstance(served, str) and served else model,
         usage=read_usage(usage),
-        cost_usd=_cost(usage.get("cost")),
+        cost_usd=read_cost(usage),
+    )
+
+
+def _is_choice(choice: object) -> bool:
+    return isinstance(choice, dict) and (
+        isinstance(choice.get("message"), dict) or "embedding" in choice
     )
 
 
@@ -187,7 +271,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage | None:
     )
 
 
-def _cost(value: Any) -> Decimal | None:
+def read_cost(usage: Mapping[str, Any]) -> Decimal | None:
+    """What an upstream says that it charged, USD."""
+    value = usage.get("cost")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
