@@ -8,7 +8,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from fareway.errors import BadRequest
-from fareway.policy import TIERS, Capability, Tier
+from fareway.model_table import Capability
+from fareway.policy import TIERS, Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +78,57 @@ class Needs:
     @classmethod
     def of(cls, body: Mapping[str, Any], completion_tokens: int | None, choices: int) -> Needs:
         """Reads a chat request's body."""
-        needs: set[Capability] = set()
-        characters = 0
+        capabilities = _capabilities(body, choices)
+        characters = len(str(body.get("tools") or ""))
         for message in body["messages"]:
             content = message.get("content")
-            if isinstance(content, str):
-                characters += len(content)
-            for part in content if isinstance(content, list) else ():
-                characters += len(part.get("text") or "")
-                if part["type"] in ("image_url", "input_image"):
-                    needs.add("vision")
-                elif part["type"] == "input_audio":
-                    needs.add("audio")
+            characters += len(content) if isinstance(content, str) else 0
+            characters += sum(len(part.get("text") or "") for part in _parts(message))
             characters += 16 + len(str(message.get("tool_calls") or ""))
-        if body.get("tools"):
-            needs.add("tools")
-            characters += len(str(body["tools"]))
-        if (body.get("response_format") or {}).get("type") == "json_schema":
-            needs.add("json_schema")
-        if body.get("logprobs"):
-            needs.add("logprobs")
-        return cls(frozenset(needs), characters // 4 + 1, completion_tokens, choices)
+        return cls(frozenset(capabilities), characters // 4 + 1, completion_tokens, choices)
+
+
+#: The type of a content part -> what it takes to read it.
+_PARTS: Mapping[str, Capability] = {
+    "image_url": "vision",
+    "input_image": "vision",
+    "input_audio": "audio",
+    "file": "files",
+    "input_file": "files",
+}
+
+
+def _capabilities(body: Mapping[str, Any], choices: int) -> set[Capability]:
+    """What the answer would be wrong without."""
+    messages = body["messages"]
+    tools = body.get("tools") or body.get("functions")
+    format_ = (body.get("response_format") or {}).get("type")
+    asked: dict[Capability, object] = {
+        "tools": tools or any(m.get("tool_calls") or m["role"] == "tool" for m in messages),
+        "tool_choice": tools and _forces_a_tool(body),
+        "single_tool_call": tools and body.get("parallel_tool_calls") is False,
+        "custom_tools": any(t.get("type") == "custom" for t in body.get("tools") or ()),
+        "json_object": format_ == "json_object",
+        "json_schema": format_ == "json_schema",
+        "audio": "audio" in (body.get("modalities") or ()),
+        "logprobs": body.get("logprobs"),
+        "logit_bias": body.get("logit_bias"),
+        "stop": body.get("stop"),
+        "prefill": messages[-1]["role"] == "assistant",
+        "n>1": choices > 1,
+    }
+    needs = {capability for capability, needed in asked.items() if needed}
+    return needs | {
+        _PARTS[part["type"]] for m in messages for part in _parts(m) if part["type"] in _PARTS
+    }
+
+
+def _forces_a_tool(body: Mapping[str, Any]) -> bool:
+    """Whether a tool has to be called, or a certain one."""
+    choice = body.get("tool_choice") or body.get("function_call")
+    return choice == "required" or isinstance(choice, dict)
+
+
+def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []

@@ -141,14 +141,21 @@ def _fit(
     refusals: dict[str, str] = {}
 
     def fit(name: Tier) -> list[Candidate]:
-        kept = []
+        kept, short = [], []
         for candidate in tier_candidates(policy, aggregators, name, sensitive):
             refusal = _refusal(policy, candidate, bounds, needs)
-            if refusal is None:
-                kept.append(candidate)
-            else:
+            if refusal is not None:
                 refusals.setdefault(candidate.model, refusal)
-        return kept
+            elif _falls_short(policy, candidate, needs):
+                short.append(candidate)
+            else:
+                kept.append(candidate)
+        if kept:
+            for candidate in short:
+                most = policy.models[candidate.model].max_output
+                refusals.setdefault(candidate.model, f"its completions end at {most} tokens")
+        # A limit over what any of them gives is no reason to climb: `adapt` lowers it.
+        return kept or short
 
     climbing = [c for name in TIERS[here : high + 1] for c in fit(name)]
     lower = () if climbing else reversed(TIERS[low:here])
@@ -183,8 +190,9 @@ def _refusal(policy: Policy, candidate: Candidate, bounds: Bounds, needs: Needs)
     missing = needs.capabilities - set(model.can)
     if missing:
         return f"cannot do {', '.join(sorted(missing))}"
-    completion_tokens = needs.completion_tokens or policy.expected_completion_tokens
-    if needs.prompt_tokens + (needs.completion_tokens or 0) > model.context:
+    limit = min(needs.completion_tokens or 0, model.max_output or model.context)
+    completion_tokens = limit or policy.expected_completion_tokens
+    if needs.prompt_tokens + limit > model.context:
         return f"its context is {model.context} tokens"
     if bounds.max_cost_usd is not None and candidate.price is not None:
         usage = Usage(needs.prompt_tokens, completion_tokens * needs.choices)
@@ -192,6 +200,12 @@ def _refusal(policy: Policy, candidate: Candidate, bounds: Bounds, needs: Needs)
         if estimate > bounds.max_cost_usd:
             return f"about {estimate.normalize():f} USD is over x-fareway-max-cost-usd"
     return None
+
+
+def _falls_short(policy: Policy, candidate: Candidate, needs: Needs) -> bool:
+    """Whether the request allows a longer completion than the model can give."""
+    most = policy.models[candidate.model].max_output
+    return most is not None and (needs.completion_tokens or 0) > most
 
 
 def _nothing_fits(refusals: Mapping[str, str], aggregators: tuple[str, ...]) -> FarewayError:

@@ -13,10 +13,10 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fareway.errors import ConfigError
+from fareway.model_table import ModelTable
 from fareway.prices import Price, PriceTable, list_prices
 
 Tier = Literal["cheap", "mid", "premium"]
-Capability = Literal["tools", "json_schema", "vision", "audio", "logprobs"]
 #: The tiers from the least to the greatest.
 TIERS: tuple[Tier, ...] = get_args(Tier)
 _URL = r"^https?://[^\s]+$"
@@ -75,15 +75,6 @@ class TierTable(_Table):
     complexity: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1)]
     models: list[str]
     sensitive: list[str] = []
-
-
-class ModelTable(_Table):
-    """One model: context in tokens, what it can do, its name at each aggregator."""
-
-    context: Annotated[int, Field(ge=1)]
-    can: list[Capability] = []
-    ids: Annotated[dict[str, str], Field(min_length=1)]
-    usd_per_mtok: dict[str, str | float | int] | None = None
 
 
 class _Document(_Table):

@@ -14,11 +14,10 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from fareway.decide import Candidate
-from fareway.errors import ProviderError, StreamBroke
+from fareway.errors import FarewayError, ProviderError, StreamBroke
 from fareway.prices import Usage
-from fareway.providers.stream import Chunk
 from fareway.record import Routed
-from fareway.sse import DONE, KEEP_ALIVE, frame
+from fareway.sse import DONE, KEEP_ALIVE, Chunk, frame
 
 #: What the ledger says of a stream that its caller left (nginx's status for that).
 CALLER_LEFT = 499
@@ -44,61 +43,28 @@ class Upstream(Served, Protocol):
     async def close(self) -> None: ...
 
 
+class Voice(Protocol):
+    """What the caller's protocol makes of a stream; each of these is sent as it is."""
+
+    def chunk(self, chunk: Chunk) -> bytes | None: ...
+    def done(self) -> bytes: ...
+    def broke(self, error: FarewayError) -> bytes: ...
+
+
 @dataclass(slots=True)
-class Relay:
-    """One stream on its way.
+class ChatFrames:
+    """A chat stream: chunks as they came, but for the usage.
+
+    That goes last and alone to a caller that asked for it, wherever an upstream puts it.
 
     Args:
-        attempts: how many calls it took until it began.
         include_usage: the caller's `stream_options.include_usage`.
-        broke: told of a failure after the first content.
-        settle: bills and records, given the status; called once.
     """
 
-    routed: Routed
-    candidate: Candidate
-    upstream: Upstream
-    attempts: int
     include_usage: bool
-    broke: Callable[[Candidate, ProviderError], None]
-    settle: Callable[[int], Awaitable[None]]
-    _status: int = CALLER_LEFT
     _usage: dict[str, Any] | None = None
-    _ending: asyncio.Task[None] | None = field(default=None)
 
-    async def frames(self) -> AsyncIterator[bytes]:
-        """The stream as the caller reads it. The event is recorded before it is over."""
-        try:
-            async for chunk in self.upstream.chunks():
-                if told := self._told(chunk):
-                    yield told
-        except ProviderError as failure:
-            self.broke(self.candidate, failure)
-            error = StreamBroke(failure.kind, self.routed.decision_id)
-            self._status = error.status
-            yield frame(error.body())
-        else:
-            self._status = 200
-            if self._usage is not None:
-                yield frame(self._usage)
-            yield frame(DONE)
-        await self.end()
-
-    async def end(self) -> None:
-        """Stops the upstream's call and settles, once, also where the caller is gone."""
-        if self._ending is None:
-            self._ending = asyncio.create_task(self._end())
-        await asyncio.shield(self._ending)
-
-    async def _end(self) -> None:
-        await self.upstream.close()
-        await self.settle(self._status)
-
-    def _told(self, chunk: Chunk) -> bytes | None:
-        """An upstream's chunk for the caller: as it came, but for the usage.
-
-        That goes last and alone to a caller that asked for it, wherever an upstream puts it.
-        """
+    def chunk(self, chunk: Chunk) -> bytes | None:
         said = chunk.said
         if said is None:
             return KEEP_ALIVE
@@ -113,3 +79,55 @@ class Relay:
             return frame(chunk.data)
         rest = {name: value for name, value in said.items() if name != "usage"}
         return frame(rest | {"usage": None} if self.include_usage else rest)
+
+    def done(self) -> bytes:
+        return (b"" if self._usage is None else frame(self._usage)) + frame(DONE)
+
+    def broke(self, error: FarewayError) -> bytes:
+        return frame(error.body())
+
+
+@dataclass(slots=True)
+class Relay:
+    """One stream on its way.
+
+    Args:
+        attempts: how many calls it took until it began.
+        broke: told of a failure after the first content.
+        settle: bills and records, given the status; called once.
+    """
+
+    routed: Routed
+    candidate: Candidate
+    upstream: Upstream
+    attempts: int
+    broke: Callable[[Candidate, ProviderError], None]
+    settle: Callable[[int], Awaitable[None]]
+    _status: int = CALLER_LEFT
+    _ending: asyncio.Task[None] | None = field(default=None)
+
+    async def frames(self, voice: Voice) -> AsyncIterator[bytes]:
+        """The stream as the caller reads it. The event is recorded before it is over."""
+        try:
+            async for chunk in self.upstream.chunks():
+                if told := voice.chunk(chunk):
+                    yield told
+        except ProviderError as failure:
+            self.broke(self.candidate, failure)
+            error = StreamBroke(failure.kind, self.routed.decision_id)
+            self._status = error.status
+            yield voice.broke(error)
+        else:
+            self._status = 200
+            yield voice.done()
+        await self.end()
+
+    async def end(self) -> None:
+        """Stops the upstream's call and settles, once, also where the caller is gone."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
+        await self.upstream.close()
+        await self.settle(self._status)

@@ -21,6 +21,7 @@ from fareway.decide import (
     pinned_tier,
 )
 from fareway.dispatch import Call, Trail
+from fareway.embeddings import EmbeddingsRequest
 from fareway.errors import AllCandidatesFailed, ModelNotFound, ProviderError, UpstreamRejected
 from fareway.log import log
 from fareway.policy import Policy
@@ -30,7 +31,7 @@ from fareway.record import Asked, Routed, cost_event, ms_since
 from fareway.relay import CALLER_LEFT, Relay, Served, Upstream
 from fareway.render import render
 from fareway.verdict import Verdict
-from fareway.wire import ChatRequest, EmbeddingsRequest, Request
+from fareway.wire import ChatRequest, Request
 
 T = TypeVar("T")
 
@@ -196,9 +197,8 @@ class Router:
             await self._settle(asked, routed, trail, status, candidate, upstream)
 
         return Relay(
-            routed, candidate, upstream, len(trail.attempts), asked.request.include_usage,
-            self.dispatcher.failed, settle,
-        )  # fmt: skip
+            routed, candidate, upstream, len(trail.attempts), self.dispatcher.failed, settle
+        )
 
     async def _called(
         self, asked: Asked[Request], routed: Routed, trail: Trail, call: Call[T], timeout_ms: int

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fareway.body import MAX_BODY_BYTES
 from fareway.errors import BadRequest
-from fareway.wire import MAX_BODY_BYTES, parse_messages
+from fareway.wire import parse_messages
 
 #: The columns of a CSV file that may hold the prompt.
 COLUMNS = ("text", "prompt")

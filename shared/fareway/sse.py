@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fareway.errors import ProviderError
@@ -18,6 +19,14 @@ KEEP_ALIVE = b": keep-alive\n\n"
 MAX_EVENT_BYTES = (
     16 * 1024 * 1024
 )  # a picture in a delta is megabytes; a stream without ends is not
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One event as it came. `said` is None for a comment, which keeps a connection alive."""
+
+    data: str
+    said: dict[str, Any] | None
 
 
 class Events:

@@ -5,45 +5,70 @@ Source: the `openai` SDK's types/chat/completion_create_params.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
-from fareway.errors import BadRequest, PayloadTooLarge
+from fareway.body import field_error, missing, parse_object
+from fareway.errors import BadRequest
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_MESSAGES = 1_000
-MAX_DEPTH = 64
-MAX_INPUTS = 2_048  # of one request for embeddings, as OpenAI has it
-_Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 
-class _Part(BaseModel):
+class _Open(BaseModel):
+    """An object with fields that are none of our business; they stay as they are."""
+
     model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Part(_Open):
     type: Annotated[str, Field(min_length=1)]
     text: str | None = None
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
+class _CalledFunction(_Open):
+    name: str
+    arguments: str
+
+
+class _ToolCall(_Open):
+    id: str
+    function: _CalledFunction | None = None
+
+
+class _Message(_Open):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | Annotated[list[_Part], Field(min_length=1)] | None = None
+    tool_calls: list[_ToolCall] | None = None
+    tool_call_id: str | None = None
 
 
-class _StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
+class _Named(_Open):
+    name: Annotated[str, Field(min_length=1)]
+
+
+class _Tool(_Open):
+    type: Annotated[str, Field(min_length=1)]
+    function: _Named | None = None
+    custom: _Named | None = None
+
+
+class _Format(_Open):
+    type: Annotated[str, Field(min_length=1)]
+    json_schema: _Named | None = None
+
+
+class _StreamOptions(_Open):
     include_usage: bool | None = None
 
 
-class _ChatBody(BaseModel):
+class _ChatBody(_Open):
     """What Fareway itself reads, and what would otherwise fail upstream for certain."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
-    model: _Name
+    model: Name
     messages: Annotated[list[_Message], Field(min_length=1)]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -52,10 +77,21 @@ class _ChatBody(BaseModel):
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: int | None = None
     stop: str | list[str] | None = None
-    tools: list[dict[str, Any]] | None = None
-    response_format: dict[str, Any] | None = None
+    tools: list[_Tool] | None = None
+    functions: list[_Named] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    function_call: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: _Format | None = None
     logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    logit_bias: dict[str, float] | None = None
+    modalities: list[str] | None = None
+    reasoning_effort: str | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
 
@@ -91,47 +127,6 @@ class ChatRequest(Request):
     choices: int
 
 
-class _EmbeddingsBody(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
-    model: _Name
-    input: (
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[str], Field(min_length=1, max_length=MAX_INPUTS)]
-        | Annotated[list[int], Field(min_length=1)]
-        | Annotated[list[list[int]], Field(min_length=1, max_length=MAX_INPUTS)]
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingsRequest(Request):
-    """A request for embeddings. Units: `prompt_tokens` tokens, an estimate where there is text."""
-
-    prompt_tokens: int
-
-
-def parse_embeddings(raw: bytes) -> EmbeddingsRequest:
-    """A request body -> EmbeddingsRequest.
-
-    Source: the `openai` SDK's types/embedding_create_params.py.
-
-    Raises:
-        PayloadTooLarge, BadRequest: as `parse_chat`.
-    """
-    body = parse_object(raw)
-    try:
-        asked = _EmbeddingsBody.model_validate(body)
-    except ValidationError as error:
-        raise _field_error(error) from error
-    return EmbeddingsRequest(body, asked.model, False, _tokens(asked.input))
-
-
-def _tokens(value: Any) -> int:
-    """Four characters a token; a number is a token already."""
-    if isinstance(value, list):
-        return sum(map(_tokens, value))
-    return len(value) // 4 + 1 if isinstance(value, str) else 1
-
-
 def parse_chat(raw: bytes) -> ChatRequest:
     """A request body -> ChatRequest.
 
@@ -140,7 +135,15 @@ def parse_chat(raw: bytes) -> ChatRequest:
         BadRequest: no JSON object, nested too deep, too many messages, or a field of the
             wrong type; `param` names the field.
     """
-    body = parse_object(raw)
+    return chat_request(parse_object(raw))
+
+
+def chat_request(body: dict[str, Any]) -> ChatRequest:
+    """A request's JSON -> ChatRequest.
+
+    Raises:
+        BadRequest: as `parse_chat`.
+    """
     messages = body.get("messages")
     if isinstance(messages, list) and len(messages) > MAX_MESSAGES:
         raise BadRequest(
@@ -152,7 +155,10 @@ def parse_chat(raw: bytes) -> ChatRequest:
     try:
         chat = _ChatBody.model_validate(body)
     except ValidationError as error:
-        raise _field_error(error) from error
+        raise field_error(error) from error
+    _check_messages(chat.messages)
+    _check_tools(chat.tools or [])
+    _check_answer(chat)
     return ChatRequest(
         body=body,
         model=chat.model,
@@ -175,95 +181,40 @@ def parse_messages(messages: object) -> list[dict[str, Any]]:
         BadRequest: naming the message and the field.
     """
     try:
-        _Messages.model_validate({"messages": messages})
+        checked = _Messages.model_validate({"messages": messages})
     except ValidationError as error:
-        raise _field_error(error) from error
+        raise field_error(error) from error
+    _check_messages(checked.messages)
     return cast("list[dict[str, Any]]", messages)
 
 
-def parse_object(raw: bytes) -> dict[str, Any]:
-    """A body of UTF-8 JSON -> its object, within the limits on size and depth.
+def _check_messages(messages: list[_Message]) -> None:
+    """What one field alone does not tell: which message needs a content, or the call's id."""
+    for i, message in enumerate(messages):
+        if message.content is None and message.role not in ("assistant", "function"):
+            raise missing(f"messages[{i}].content")
+        if message.role == "tool" and message.tool_call_id is None:
+            raise missing(f"messages[{i}].tool_call_id")
 
-    Raises:
-        PayloadTooLarge: over `MAX_BODY_BYTES`.
-        BadRequest: it is not one JSON object, or nested deeper than `MAX_DEPTH`.
-    """
-    if len(raw) > MAX_BODY_BYTES:
-        raise PayloadTooLarge(
-            f"The request body is over the limit of {MAX_BODY_BYTES} bytes. "
-            "Shorten 'messages', or send files by reference."
-        )
-    too_deep = BadRequest(
-        f"The JSON body is nested more than {MAX_DEPTH} levels deep. Flatten it.",
-        code="json_too_deep",
-    )
-    try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
+
+def _check_tools(tools: list[_Tool]) -> None:
+    for i, tool in enumerate(tools):
+        if tool.type == "function" and tool.function is None:
+            raise missing(f"tools[{i}].function")
+        if tool.type == "custom" and tool.custom is None:
+            raise missing(f"tools[{i}].custom")
+
+
+def _check_answer(chat: _ChatBody) -> None:
+    format_ = chat.response_format
+    if format_ is not None and format_.type == "json_schema" and format_.json_schema is None:
+        raise missing("response_format.json_schema")
+    if chat.top_logprobs and not chat.logprobs:
         raise BadRequest(
-            f"The request body is not UTF-8 (byte {error.start}).", code="invalid_json"
-        ) from error
-    except RecursionError as error:
-        raise too_deep from error
-    except ValueError as error:
-        raise BadRequest(f"The request body is not JSON: {error}.", code="invalid_json") from error
-    if not isinstance(body, dict):
-        raise BadRequest("The request body must be a JSON object.", code="invalid_json")
-    if _depth(body) > MAX_DEPTH:
-        raise too_deep
-    return body
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _depth(body: object) -> int:
-    depth, layer = 0, [body]
-    while layer:
-        depth += 1
-        layer = [
-            child
-            for node in layer
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
-        ]
-    return depth
-
-
-def _field_error(error: ValidationError) -> BadRequest:
-    """The first fault, under the path that the caller wrote: `messages[3].content`."""
-    faults = error.errors(include_url=False, include_input=False)
-    # A union reports a fault for each of its branches; the deepest is the one that was meant.
-    branches = [f for f in faults if _path(f) == _path(faults[0])] + [
-        f for f in faults if len(f["loc"]) > len(faults[0]["loc"]) and _same_field(f, faults[0])
-    ]
-    first = max(branches, key=lambda fault: len(fault["loc"]))
-    path = _path(first)
-    if first["type"] == "missing":
-        return BadRequest(
-            f"Missing required parameter: '{path}'.", param=path, code="missing_required_parameter"
+            "'top_logprobs' needs 'logprobs' to be true.",
+            param="top_logprobs",
+            code="invalid_value",
         )
-    reasons = dict.fromkeys(f["msg"] for f in branches if len(f["loc"]) == len(first["loc"]))
-    return BadRequest(
-        f"Invalid value for '{path}': {', or: '.join(reasons)}.", param=path, code="invalid_value"
-    )
-
-
-def _path(fault: ErrorDetails) -> str:
-    """Where a fault is, as the caller wrote it; a union's branch names are left out."""
-    path = ""
-    for step in fault["loc"]:
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif step != "str" and not step.startswith(("list[", "constrained-")):
-            path += f".{step}" if path else step
-    return path
-
-
-def _same_field(fault: ErrorDetails, other: ErrorDetails) -> bool:
-    return _path(fault).startswith(_path(other))
 
 
 #: Of a message, a delta, or a part of one: the fields that hold words.

@@ -82,6 +82,37 @@ def test_any_content_has_a_text(content: Any, expected: str) -> None:
     assert render([user(content)]) == expected
 
 
+def test_an_image_alone_is_a_question() -> None:
+    text = render([{"role": "system", "content": "Describe."}, user([{"type": "image_url"}])])
+    assert text.splitlines() == ["[image]", "System: Describe."]
+
+
+def test_parallel_calls_and_their_results_stay_behind_the_question() -> None:
+    calls = [{"id": i, "function": {"name": "warmth", "arguments": "secret"}} for i in "12"]
+    parts = [{"type": "text", "text": "4 C"}, {"type": "text", "text": "in the shade"}]
+    text = render(
+        [
+            user("Oslo and Rome?"),
+            {"role": "assistant", "content": None, "tool_calls": calls},
+            {"role": "tool", "content": parts, "tool_call_id": "1"},
+            {"role": "tool", "content": "", "tool_call_id": "2"},
+            {"role": "function", "name": "f", "content": None},
+            {"role": "developer", "content": "Be brief."},
+        ]
+    )
+    assert text.splitlines() == [
+        "Oslo and Rome?",
+        "System: Be brief.",
+        "Assistant: [tool call]",
+        "Tool: 4 C in the shade",
+    ]
+
+
+def test_an_answer_begun_for_the_model_does_not_lead() -> None:
+    text = render([user("List three."), {"role": "assistant", "content": "1. Oslo"}])
+    assert text.splitlines() == ["List three.", "Assistant: 1. Oslo"]
+
+
 def test_no_user_turn_leaves_the_context() -> None:
     assert render([]) == ""
     assert render([{"role": "system", "content": "Be brief."}]) == "System: Be brief."

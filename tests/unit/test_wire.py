@@ -1,7 +1,8 @@
 import pytest
 
+from fareway.body import MAX_BODY_BYTES
 from fareway.errors import BadRequest, PayloadTooLarge
-from fareway.wire import MAX_BODY_BYTES, MAX_MESSAGES, parse_chat
+from fareway.wire import MAX_MESSAGES, parse_chat
 from tests.builders import a_chat, raw
 
 
@@ -38,6 +39,48 @@ def test_a_request_keeps_its_unknown_fields_untouched():
         pytest.param(a_chat(n=0), "n", id="n is 0"),
         pytest.param(a_chat(tools={}), "tools", id="tools is an object"),
         pytest.param(a_chat(user=5), "user", id="user is a number"),
+        pytest.param(a_chat(n=129), "n", id="n is 129"),
+        pytest.param(a_chat(seed=1.5), "seed", id="seed is no integer"),
+        pytest.param(a_chat(top_logprobs=3), "top_logprobs", id="top_logprobs alone"),
+        pytest.param(
+            a_chat(logprobs=True, top_logprobs=21), "top_logprobs", id="top_logprobs is 21"
+        ),
+        pytest.param(
+            a_chat(messages=[{"role": "user"}]), "messages[0].content", id="user says nothing"
+        ),
+        pytest.param(
+            a_chat(messages=[{"role": "tool", "content": "4"}]),
+            "messages[0].tool_call_id",
+            id="result of no call",
+        ),
+        pytest.param(
+            a_chat(messages=[{"role": "assistant", "tool_calls": [{"function": {}}]}]),
+            "messages[0].tool_calls[0].id",
+            id="call without an id",
+        ),
+        pytest.param(a_chat(tools=[{}]), "tools[0].type", id="tool without a type"),
+        pytest.param(
+            a_chat(tools=[{"type": "function"}]), "tools[0].function", id="tool without a function"
+        ),
+        pytest.param(
+            a_chat(tools=[{"type": "function", "function": {}}]),
+            "tools[0].function.name",
+            id="function without a name",
+        ),
+        pytest.param(a_chat(tool_choice=1), "tool_choice", id="tool_choice is a number"),
+        pytest.param(
+            a_chat(response_format={"json_schema": {}}), "response_format.type", id="format"
+        ),
+        pytest.param(
+            a_chat(response_format={"type": "json_schema"}),
+            "response_format.json_schema",
+            id="no schema",
+        ),
+        pytest.param(
+            a_chat(response_format={"type": "json_schema", "json_schema": {"schema": {}}}),
+            "response_format.json_schema.name",
+            id="schema without a name",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(body, param):
@@ -108,3 +151,77 @@ def test_two_thousand_messages_are_too_many():
 )
 def test_every_kind_of_message_passes(message):
     assert parse_chat(raw(a_chat(messages=[message]))).messages == [message]
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"n": 128, "seed": -1, "logprobs": True, "top_logprobs": 20}, id="numbers"),
+        pytest.param({"top_logprobs": 0}, id="no top_logprobs"),
+        pytest.param({"logit_bias": {"50256": -100}, "stop": ["a"] * 4}, id="biased"),
+        pytest.param({"temperature": 0, "top_p": 1, "presence_penalty": -2}, id="integers"),
+        pytest.param(
+            dict.fromkeys(
+                [
+                    "n",
+                    "stop",
+                    "seed",
+                    "tools",
+                    "tool_choice",
+                    "response_format",
+                    "logprobs",
+                    "top_logprobs",
+                    "logit_bias",
+                    "modalities",
+                    "reasoning_effort",
+                    "temperature",
+                    "max_tokens",
+                    "stream",
+                    "stream_options",
+                    "parallel_tool_calls",
+                    "metadata",
+                ]
+            ),
+            id="nulls",
+        ),
+        pytest.param(
+            {
+                "tools": [
+                    {"type": "function", "function": {"name": "f"}},
+                    {"type": "custom", "custom": {"name": "c"}},
+                    {"type": "vendor:search"},
+                ],
+                "tool_choice": {"type": "allowed_tools", "allowed_tools": {}},
+            },
+            id="every kind of tool",
+        ),
+        pytest.param(
+            {"functions": [{"name": "f"}], "function_call": {"name": "f"}}, id="functions"
+        ),
+        pytest.param(
+            {
+                "messages": [
+                    {"role": "assistant", "tool_calls": [CALL]},
+                    {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom"}]},
+                    {"role": "assistant", "content": None, "function_call": {"name": "f"}},
+                    {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+                    {"role": "function", "name": "f", "content": None},
+                ]
+            },
+            id="assistants",
+        ),
+        pytest.param(
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, id="schema"
+        ),
+        pytest.param(
+            {"response_format": {"type": "grammar", "grammar": "x"}}, id="vendor's format"
+        ),
+        pytest.param({"modalities": ["text", "audio"], "audio": {"voice": "v"}}, id="audio"),
+    ],
+)
+def test_what_openai_accepts_is_not_refused(fields):
+    body = a_chat(**fields)
+    assert parse_chat(raw(body)).body == body

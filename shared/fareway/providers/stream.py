@@ -27,7 +27,7 @@ from fareway.providers.aggregator import (
     read_cost,
     read_usage,
 )
-from fareway.sse import DONE, Events, as_chunks
+from fareway.sse import DONE, Chunk, Events, as_chunks
 from fareway.wire import words
 
 #: How long the end of a connection is waited for, seconds, so that it can be used again.
@@ -38,14 +38,6 @@ CONTENT = (
     "content", "refusal", "tool_calls", "function_call", "audio", "images",
     "reasoning", "reasoning_content", "reasoning_details",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One event as it came. `said` is None for a comment, which keeps a connection alive."""
-
-    data: str
-    said: dict[str, Any] | None
 
 
 @dataclass(slots=True)

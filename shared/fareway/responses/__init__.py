@@ -1,0 +1,1 @@
+"""OpenAI's Responses API, as a translation: request -> chat request, chat answer -> response."""

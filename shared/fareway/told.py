@@ -1,0 +1,82 @@
+"""A decision, and what came of it -> what the caller is told: `x-fareway-*` headers, /v1/route.
+
+A value that is not known is left out: a cost is never told as 0 for want of a price.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from fareway.record import Routed, climbed
+from fareway.relay import Relay
+from fareway.route import Answer
+
+
+def headers(routed: Routed, answer: Answer | None = None) -> dict[str, str]:
+    """What a caller may want to know of its request; a value not known is left out."""
+    decision = routed.decision
+    values: dict[str, object | None] = {
+        "decision-id": routed.decision_id,
+        "complexity": decision.complexity,
+        "tier": decision.tier,
+        "lane": decision.lane,
+        "cache": routed.cache_hit,
+        "reason": decision.reason,
+    }
+    if answer is not None:
+        event = answer.event
+        values |= {
+            "tier": event.tier,
+            "reason": event.reason,
+            "served-model": event.served_model,
+            "aggregator": event.aggregator,
+            "attempts": event.attempts,
+            "cost-usd": _usd(event.cost_usd),
+            "saving-usd": _usd(event.saving_usd),
+        }
+    return {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}
+
+
+def stream_headers(relay: Relay) -> dict[str, str]:
+    """As `headers`; what a stream costs is known only at its end, in the ledger."""
+    tier, reason = climbed(relay.routed.decision, relay.candidate)
+    values = {
+        "tier": tier,
+        "reason": reason,
+        "served-model": relay.upstream.served_model,
+        "aggregator": relay.candidate.aggregator,
+        "attempts": relay.attempts,
+    }
+    told = {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}
+    return headers(relay.routed) | told
+
+
+def _usd(amount: Decimal | None) -> str | None:
+    return None if amount is None else f"{amount:f}"
+
+
+def _header_value(value: object) -> str:
+    """Printable ASCII alone: part of a value may come from an upstream."""
+    return re.sub(r"[^\x20-\x7e]", "?", str(value))[:1000]
+
+
+def explained(routed: Routed) -> dict[str, Any]:
+    decision, verdict = routed.decision, routed.verdict
+    return {
+        "object": "fareway.decision",
+        "decision_id": routed.decision_id,
+        "tier": decision.tier,
+        "complexity": decision.complexity,
+        "score": round(verdict.score, 4) if verdict else None,
+        "probabilities": [round(p, 4) for p in verdict.probabilities] if verdict else None,
+        "sensitivity": round(verdict.sensitivity, 4) if verdict else None,
+        "lane": decision.lane,
+        "reason": decision.reason,
+        "cache_hit": routed.cache_hit,
+        "candidates": [
+            {"aggregator": c.aggregator, "model": c.model, "id": c.id, "tier": c.tier}
+            for c in decision.candidates
+        ],
+    }
