@@ -85,6 +85,7 @@ def an_event(**fields) -> CostEvent:
         "cache_write_tokens": 0,
         "completion_tokens": 500,
         "reasoning_tokens": 0,
+        "audio_tokens": 0,
         "cost_usd": Decimal("0.000450000"),
         "cost_source": "price_table",
         "baseline_usd": Decimal("0.006250000"),

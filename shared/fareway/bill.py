@@ -14,6 +14,8 @@ class Bill:
     """Money of one completion, USD to the nano-dollar; None is unpriced, never 0.
 
     Args:
+        usage: one of a batch job is charged at batch rates on both sides, so that what a batch
+            saves is not counted as what routing does.
         source: `provider` (it said so), `price_table`, or `estimated` (we counted the tokens,
             or the model that served is unknown and the one asked for was priced).
     """

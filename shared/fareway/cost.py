@@ -48,6 +48,7 @@ class CostEvent:
     cache_write_tokens: int | None
     completion_tokens: int | None
     reasoning_tokens: int | None
+    audio_tokens: int | None  # heard and said; their rates are far above those of text
     cost_usd: Decimal | None
     cost_source: str | None  # provider | price_table | estimated
     baseline_usd: Decimal | None  # the same tokens on the policy's baseline model

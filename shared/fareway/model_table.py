@@ -6,7 +6,7 @@ What is a hint stands in `rejects` and the like: `adapt` changes it at the call.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -63,6 +63,7 @@ class ModelTable(BaseModel):
         temperature_max: a higher temperature is lowered to it.
         efforts: the `reasoning_effort`s it takes, another becomes the nearest; empty: dropped.
         ids: its name at each aggregator.
+        usd_per_mtok: its own price, as `Price.of` takes it, in place of the list's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -76,4 +77,4 @@ class ModelTable(BaseModel):
     temperature_max: Annotated[float, Field(ge=0, le=2)] | None = None
     efforts: list[Effort] | None = None
     ids: Annotated[dict[str, str], Field(min_length=1)]
-    usd_per_mtok: dict[str, str | float | int] | None = None
+    usd_per_mtok: dict[str, Any] | None = None

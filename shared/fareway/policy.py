@@ -119,8 +119,8 @@ class Policy:
     def price(self, model: str, aggregator: str) -> Price:
         """The price of one of the policy's models at an aggregator."""
         name = self.models[model].ids[aggregator]
-        price = self.prices.find(model) if model in self.prices.overrides else None
-        price = price or self.prices.find(name)
+        own = self.models[model].usd_per_mtok
+        price = self.prices.find(name if own is None else model)
         assert price is not None  # load_policy refuses an unpriced model
         return price
 
@@ -173,10 +173,10 @@ def _price(document: _Document, prices: PriceTable) -> tuple[PriceTable, list[st
         if model.usd_per_mtok is not None:
             try:
                 price = Price.of(model.usd_per_mtok)
-            except (ValueError, ArithmeticError) as error:
+            except ValueError as error:
                 faults.append(f"models.{name}.usd_per_mtok: {error}")
                 continue
-            overrides |= dict.fromkeys([name.lower(), *map(str.lower, model.ids.values())], price)
+            overrides |= dict.fromkeys([name, *model.ids.values()], price)
     table = prices.with_overrides(overrides)
     for name, model in document.models.items():
         faults += [

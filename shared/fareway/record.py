@@ -100,6 +100,7 @@ def cost_event(
         cache_write_tokens=usage.cache_write_tokens if usage else None,
         completion_tokens=usage.completion_tokens if usage else None,
         reasoning_tokens=usage.reasoning_tokens if usage else None,
+        audio_tokens=usage.audio_tokens if usage else None,
         cost_usd=bill_.cost_usd if bill_ else None,
         cost_source=bill_.source if bill_ else None,
         baseline_usd=bill_.baseline_usd if bill_ else None,

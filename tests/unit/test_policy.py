@@ -1,7 +1,10 @@
+from decimal import Decimal
+
 import pytest
 
 from fareway.errors import ConfigError
 from fareway.policy import load_policy
+from fareway.prices import Usage
 from tests.builders import POLICY_FILE, a_policy
 
 
@@ -85,6 +88,31 @@ def test_an_own_price_goes_before_the_list(tmp_path):
     policy = load_policy(written(tmp_path, (line, own)))
     assert str(policy.price("gpt-5", "openrouter").input) == "1.1"
     assert str(policy.baseline_price().output) == "9"
+
+
+def test_an_own_price_has_long_prompts_and_batches(tmp_path):
+    line = 'ids = { tokenmix = "gpt-5", openrouter = "openai/gpt-5" }'
+    own = line + (
+        "\nusd_per_mtok = { input = 1, output = 8.5, batch = { input = 0.4, output = 3 },"
+        " above = { 200_000 = { input = 2, output = 9 } } }"
+    )
+    policy = load_policy(written(tmp_path, (line, own)))
+    served = policy.prices.find("openai/gpt-5-2025-08-07")
+    assert served == policy.baseline_price()
+    assert served.cost_usd(Usage(1000, 100)) == Decimal("0.00185")
+    assert served.cost_usd(Usage(300_000, 100)) == Decimal("0.6009")
+    assert served.cost_usd(Usage(1000, 100, batch=True)) == Decimal("0.0007")
+
+
+def test_a_faulty_own_price_is_named_with_its_model(tmp_path):
+    line = 'ids = { tokenmix = "gpt-5", openrouter = "openai/gpt-5" }'
+    own = (
+        line + '\nusd_per_mtok = { input = 1, output = 2, batch = { input = 1, output = "half" } }'
+    )
+    with pytest.raises(ConfigError, match="usd_per_mtok: batch: `output` is USD") as caught:
+        load_policy(written(tmp_path, (line, own)))
+    assert "models.gpt-5." in str(caught.value)
+    assert "'half'" in str(caught.value)
 
 
 def test_complexity_follows_the_cuts_at_their_very_edge():

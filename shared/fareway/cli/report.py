@@ -58,6 +58,8 @@ def print_report(figures: Report, console: Console) -> None:
     facts.add_row("answered after a failover", str(totals["answered_by_failover"]))
     if int(totals["unpriced"] or 0):
         facts.add_row("[yellow]unpriced, not in the sums[/]", str(totals["unpriced"]))
+    if int(totals["estimated"] or 0):
+        facts.add_row("estimated, in the sums", str(totals["estimated"]))
     facts.add_row("classifier, median", f"{Decimal(totals['classifier_p50_ms'] or 0):.1f} ms")
     facts.add_row("added by Fareway, median", f"{Decimal(totals['overhead_p50_ms'] or 0):.1f} ms")
     console.print(facts)
@@ -69,16 +71,25 @@ def _money_table(title: str, rows: Sequence[Row], names: tuple[str, ...]) -> Tab
         table.add_column(name.replace("_", " "), overflow="fold")
     for name in ("requests", "USD", "all-premium", "saved"):
         table.add_column(name, justify="right", no_wrap=True)
+    some_unpriced = any(int(row["unpriced"] or 0) for row in rows)
+    if some_unpriced:
+        table.add_column("unpriced", justify="right")
     for row in rows:
         share = saved_share(row)
         table.add_row(
             *(str(row[name]) for name in names),
             str(row["requests"]),
-            f"{usd(row, 'cost_usd'):.6f}",
-            f"{usd(row, 'baseline_usd'):.6f}",
+            _money(row, "cost_usd"),
+            _money(row, "baseline_usd"),
             "" if share is None else f"{share:.1%}",
+            *([f"[yellow]{row['unpriced']}[/]"] if some_unpriced else []),
         )
     return table
+
+
+def _money(row: Row, column: str) -> str:
+    """A sum of nothing priced is not known; it is not shown as 0."""
+    return "" if row[column] is None else f"{usd(row, column):.6f}"
 
 
 def _days(first: date, last: date) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
@@ -21,6 +21,7 @@ import httpx
 
 from fareway.errors import ProviderError, UpstreamRejected
 from fareway.prices import Usage
+from fareway.usage import read_cost, read_usage
 from fareway.wire import words
 
 #: Statuses that say: the request itself is wrong, and would be wrong anywhere.
@@ -230,14 +231,12 @@ def _completion(answer: dict[str, Any], model: str) -> Completion:
     choices = answer.get("choices", answer.get("data"))
     if not (isinstance(choices, list) and choices and all(map(_is_choice, choices))):
         raise ProviderError("bad_body", status=200, retryable=True)
-    reported = answer.get("usage")
-    usage = reported if isinstance(reported, dict) else {}
     served = answer.get("model")
     return Completion(
         body=answer,
         served_model=served if isinstance(served, str) and served else model,
-        usage=read_usage(usage),
-        cost_usd=read_cost(usage),
+        usage=read_usage(answer.get("usage")),
+        cost_usd=read_cost(answer.get("usage")),
     )
 
 
@@ -245,39 +244,3 @@ def _is_choice(choice: object) -> bool:
     return isinstance(choice, dict) and (
         isinstance(choice.get("message"), dict) or "embedding" in choice
     )
-
-
-def read_usage(usage: Mapping[str, Any]) -> Usage | None:
-    """A `usage` object of OpenAI, OpenRouter or DeepSeek -> Usage; None if it tells nothing."""
-
-    def count(value: Any) -> int:
-        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-    def details(name: str) -> Mapping[str, Any]:
-        value = usage.get(name)
-        return value if isinstance(value, dict) else {}
-
-    prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    if not prompt and not completion:
-        return None
-    inputs, outputs = details("prompt_tokens_details"), details("completion_tokens_details")
-    return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        cached_tokens=count(inputs.get("cached_tokens"))
-        or count(usage.get("prompt_cache_hit_tokens")),
-        cache_write_tokens=count(inputs.get("cache_write_tokens")),
-        reasoning_tokens=count(outputs.get("reasoning_tokens")),
-    )
-
-
-def read_cost(usage: Mapping[str, Any]) -> Decimal | None:
-    """What an upstream says that it charged, USD."""
-    value = usage.get("cost")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        cost = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return cost if cost.is_finite() and cost >= 0 else None

@@ -24,10 +24,9 @@ from fareway.providers.aggregator import (
     Completion,
     error_in_body,
     lost,
-    read_cost,
-    read_usage,
 )
 from fareway.sse import DONE, Chunk, Events, as_chunks
+from fareway.usage import read_cost, read_usage
 from fareway.wire import words
 
 #: How long the end of a connection is waited for, seconds, so that it can be used again.

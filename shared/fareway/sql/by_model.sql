@@ -7,6 +7,7 @@ SELECT
     coalesce(aggregator, '(none)')                                AS aggregator,
     count(*)                                                      AS requests,
     sum(cost_usd)                                                 AS cost_usd,
+    sum(CASE WHEN served_model IS NOT NULL AND cost_usd IS NULL THEN 1 ELSE 0 END) AS unpriced,
     sum(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd END)     AS baseline_usd
 FROM events
 GROUP BY coalesce(served_model, '(none)'), coalesce(aggregator, '(none)')

@@ -9,6 +9,7 @@ SELECT
     sum(prompt_tokens)                                            AS prompt_tokens,
     sum(completion_tokens)                                        AS completion_tokens,
     sum(cost_usd)                                                 AS cost_usd,
+    sum(CASE WHEN served_model IS NOT NULL AND cost_usd IS NULL THEN 1 ELSE 0 END) AS unpriced,
     sum(CASE WHEN cost_usd IS NOT NULL THEN baseline_usd END)     AS baseline_usd
 FROM events
 GROUP BY coalesce(tier, 'direct'), lane
