@@ -21,6 +21,7 @@ from fareway.embeddings import parse_embeddings
 from fareway.errors import BadRequest, FarewayError
 from fareway.keys import Caller
 from fareway.log import log
+from fareway.observe import Observed
 from fareway.record import Asked
 from fareway.relay import ChatFrames
 from fareway.responses.events import ResponseEvents
@@ -46,6 +47,8 @@ def create_app(gateway: Gateway) -> FastAPI:
     app = FastAPI(
         title="Fareway", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
+    settings = gateway.settings
+    app.add_middleware(Observed, stage=settings.stage, emf=settings.metrics == "emf")
     app.add_exception_handler(FarewayError, _fareway_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
@@ -161,8 +164,9 @@ def _json(
     return Response(text, status, headers, media_type="application/json")
 
 
-async def _fareway_error(_: Request, error: Exception) -> Response:
+async def _fareway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FarewayError)
+    request.state.facts.error = type(error).__name__
     headers = {}
     if error.decision_id:
         headers["x-fareway-decision-id"] = error.decision_id

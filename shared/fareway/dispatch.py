@@ -43,12 +43,16 @@ class Trail:
         passed_over: candidates that were tried in vain or rested, before the one that answered.
         first_token_ms: of a stream: from the request to its first content.
         streamed_ms: of a stream: from there to its end.
+        breaker_opens: circuits that its failures opened.
+        adapted: what was changed of the request for the candidate that answered.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     first_token_ms: float | None = None
     streamed_ms: float = 0.0
+    breaker_opens: int = 0
+    adapted: tuple[str, ...] = ()
 
     @property
     def upstream_ms(self) -> float:
@@ -178,11 +182,11 @@ class Dispatcher:
         except TimeoutError as error:
             outcome = "timeout"
             failure = ProviderError(outcome)
-            self.failed(candidate, failure)
+            self.failed(candidate, failure, trail)
             raise failure from error
         except ProviderError as failure:
             outcome = failure.kind
-            self.failed(candidate, failure)
+            self.failed(candidate, failure, trail)
             raise
         else:
             self.circuits.succeeded(candidate.name)
@@ -194,12 +198,13 @@ class Dispatcher:
             if outcome != "ok":
                 log("warning", "attempt failed", candidate=candidate.name, outcome=outcome)
 
-    def failed(self, candidate: Candidate, failure: ProviderError) -> None:
+    def failed(self, candidate: Candidate, failure: ProviderError, trail: Trail) -> None:
         """Counts a failure against the candidate, or its whole aggregator."""
         if failure.rejected is not None:
             return  # the caller's fault says nothing of the candidate's health
         name = candidate.aggregator if failure.whole_aggregator else candidate.name
         if self.circuits.failed(name):
+            trail.breaker_opens += 1
             log("warning", "breaker opened", candidate=name, outcome=failure.kind)
 
     def _gave_up(self, failures: Sequence[ProviderError], deadline: float) -> AllCandidatesFailed:

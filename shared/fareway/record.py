@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
@@ -14,7 +14,9 @@ from fareway.cost import CostEvent
 from fareway.decide import Candidate, Decision
 from fareway.dispatch import Trail
 from fareway.keys import Caller
+from fareway.metrics import Facts
 from fareway.policy import Policy, Tier
+from fareway.trace import Trace
 from fareway.verdict import Verdict
 from fareway.wire import Request
 
@@ -34,6 +36,8 @@ class Asked(Generic[R_co]):
     session_hash: str | None
     begun: float
     deadline: float
+    trace: Trace = field(default_factory=Trace.new)
+    facts: Facts = field(default_factory=Facts)
 
 
 @dataclass(frozen=True, slots=True)

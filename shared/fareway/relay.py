@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from fareway.decide import Candidate
+from fareway.dispatch import Trail
 from fareway.errors import FarewayError, ProviderError, StreamBroke
 from fareway.prices import Usage
 from fareway.record import Routed
@@ -92,7 +93,7 @@ class Relay:
     """One stream on its way.
 
     Args:
-        attempts: how many calls it took until it began.
+        trail: how it came to begin.
         broke: told of a failure after the first content.
         settle: bills and records, given the status; called once.
     """
@@ -100,7 +101,7 @@ class Relay:
     routed: Routed
     candidate: Candidate
     upstream: Upstream
-    attempts: int
+    trail: Trail
     broke: Callable[[Candidate, ProviderError], None]
     settle: Callable[[int], Awaitable[None]]
     _status: int = CALLER_LEFT

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from fareway.adapt import adapt
 from fareway.asks import Needs
 from fareway.bill import bill, estimate_usage, four_characters
 from fareway.cache import Hit, cache_key, prompt_hash
@@ -64,7 +65,7 @@ class Dispatch(Protocol):
         deadline: float,
         trail: Trail,
     ) -> tuple[Candidate, T]: ...
-    def failed(self, candidate: Candidate, failure: ProviderError) -> None: ...
+    def failed(self, candidate: Candidate, failure: ProviderError, trail: Trail) -> None: ...
 
 
 class Recorder(Protocol):
@@ -76,6 +77,7 @@ class Answer:
     completion: Mapping[str, Any]
     routed: Routed
     event: CostEvent
+    adapted: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -137,11 +139,12 @@ class Router:
         routed, trail, rules = await self.route(asked), Trail(), self.policy.attempts
 
         async def call(at: Aggregator, candidate: Candidate, timeout_s: float) -> Completion:
-            return await at.complete(candidate.id, asked.request.body, timeout_s)
+            body = self._adapted(asked, candidate, trail)
+            return await at.complete(candidate.id, body, timeout_s, trace=asked.trace)
 
         candidate, completion = await self._called(asked, routed, trail, call, rules.timeout_ms)
         event = await self._settle(asked, routed, trail, 200, candidate, completion)
-        return Answer(completion.body, routed, event)
+        return Answer(completion.body, routed, event, trail.adapted)
 
     async def embed(self, asked: Asked[EmbeddingsRequest]) -> Answer:
         """Embeddings are not routed: every model's are its own. Failover between aggregators.
@@ -166,7 +169,9 @@ class Router:
         )
 
         async def call(at: Aggregator, candidate: Candidate, timeout_s: float) -> Completion:
-            return await at.complete(candidate.id, request.body, timeout_s, "/embeddings")
+            return await at.complete(
+                candidate.id, request.body, timeout_s, "/embeddings", asked.trace
+            )
 
         rules = self.policy.attempts
         candidate, completion = await self._called(asked, routed, trail, call, rules.timeout_ms)
@@ -180,13 +185,18 @@ class Router:
             As `complete`. What fails later goes out in the stream.
         """
         routed, trail, rules = await self.route(asked), Trail(), self.policy.attempts
-        pause_s = rules.inter_chunk_ms / 1000
 
         async def call(at: Aggregator, candidate: Candidate, timeout_s: float) -> Upstream:
+            body = self._adapted(asked, candidate, trail)
             return await begin(
-                at, candidate.id, asked.request.body, timeout_s,
-                pause_s=pause_s, deadline=asked.deadline,
-            )  # fmt: skip
+                at,
+                candidate.id,
+                body,
+                timeout_s,
+                asked.trace,
+                pause_s=rules.inter_chunk_ms / 1000,
+                deadline=asked.deadline,
+            )
 
         candidate, upstream = await self._called(asked, routed, trail, call, rules.first_token_ms)
         trail.first_token_ms = ms_since(asked.begun)
@@ -196,9 +206,18 @@ class Router:
             trail.streamed_ms = ms_since(begun)
             await self._settle(asked, routed, trail, status, candidate, upstream)
 
-        return Relay(
-            routed, candidate, upstream, len(trail.attempts), self.dispatcher.failed, settle
-        )
+        def broke(candidate: Candidate, failure: ProviderError) -> None:
+            self.dispatcher.failed(candidate, failure, trail)
+
+        return Relay(routed, candidate, upstream, trail, broke, settle)
+
+    def _adapted(
+        self, asked: Asked[ChatRequest], candidate: Candidate, trail: Trail
+    ) -> Mapping[str, Any]:
+        """The request as the candidate takes it; as it came where the caller named the model."""
+        model = self.policy.models[candidate.model] if candidate.tier else None
+        body, trail.adapted = adapt(asked.request.body, model)
+        return body
 
     async def _called(
         self, asked: Asked[Request], routed: Routed, trail: Trail, call: Call[T], timeout_ms: int
@@ -213,11 +232,12 @@ class Router:
             )
         except (UpstreamRejected, AllCandidatesFailed) as error:
             error.decision_id = routed.decision_id
-            await self.ledger.record(cost_event(self.policy, asked, routed, trail, error.status))
+            event = cost_event(self.policy, asked, routed, trail, error.status)
+            await self._record(asked, trail, event)
             raise
         except asyncio.CancelledError:  # the caller left
             event = cost_event(self.policy, asked, routed, trail, CALLER_LEFT)
-            await asyncio.shield(asyncio.create_task(self.ledger.record(event)))
+            await asyncio.shield(asyncio.create_task(self._record(asked, trail, event)))
             raise
         finally:
             if keeping:
@@ -250,8 +270,13 @@ class Router:
         event = cost_event(
             self.policy, asked, routed, trail, status, candidate, served.served_model, bill_
         )
-        await self.ledger.record(event)
+        await self._record(asked, trail, event)
         return event
+
+    async def _record(self, asked: Asked[Request], trail: Trail, event: CostEvent) -> None:
+        """Into the ledger, and noted for the request's log line."""
+        asked.facts.event, asked.facts.breaker_opens = event, trail.breaker_opens
+        asked.facts.ledger = await self.ledger.record(event)
 
     async def _verdict(
         self, chat: ChatRequest, hashed: str

@@ -19,7 +19,7 @@ class Settings:
 
     An empty name means that the part is not there: no cache table, no ledger stream, and so on.
 
-    Units: `*_ms` milliseconds.
+    Units: `*_ms` milliseconds. `metrics` is "emf" for a line on stdout for each request, or empty.
     """
 
     stage: str = "local"
@@ -39,6 +39,7 @@ class Settings:
     athena_workgroup: str = ""
     upstream_secret: str = ""
     deadline_ms: int = 60_000
+    metrics: str = ""
     base_urls: Mapping[str, str] = field(default_factory=dict)
     upstream_keys: Mapping[str, str] = field(default_factory=dict)
 
@@ -50,7 +51,7 @@ class Settings:
         no aggregator's goes by the name of TEACHER in both.
 
         Raises:
-            ConfigError: naming each variable that is not a whole number.
+            ConfigError: naming each variable that cannot be used.
         """
         faults: list[str] = []
 
@@ -62,7 +63,7 @@ class Settings:
             return default
 
         settings = cls(
-            stage=env.get("FAREWAY_STAGE", "local"),
+            stage=env.get("FAREWAY_STAGE") or "local",
             policy_file=Path(env.get("FAREWAY_POLICY") or PACKAGE / "policy.toml"),
             classifier_dir=Path(env.get("FAREWAY_CLASSIFIER_DIR") or _classifier_dir()),
             classifier_threads=number("FAREWAY_CLASSIFIER_THREADS", 1),
@@ -79,9 +80,12 @@ class Settings:
             athena_workgroup=env.get("FAREWAY_ATHENA_WORKGROUP", ""),
             upstream_secret=env.get("FAREWAY_UPSTREAM_SECRET", ""),
             deadline_ms=number("FAREWAY_DEADLINE_MS", 60_000),
+            metrics=env.get("FAREWAY_METRICS", ""),
             base_urls=_by_aggregator(env, "FAREWAY_", "_BASE_URL"),
             upstream_keys=_by_aggregator(env, "", "_API_KEY"),
         )
+        if settings.metrics not in ("", "emf"):
+            faults.append(f"FAREWAY_METRICS must be 'emf' or empty, not {settings.metrics!r}")
         if faults:
             raise ConfigError("environment", faults)
         return settings

@@ -9,6 +9,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from fareway.adapt import told
 from fareway.record import Routed, climbed
 from fareway.relay import Relay
 from fareway.route import Answer
@@ -33,6 +34,7 @@ def headers(routed: Routed, answer: Answer | None = None) -> dict[str, str]:
             "served-model": event.served_model,
             "aggregator": event.aggregator,
             "attempts": event.attempts,
+            "adapted": told(answer.adapted),
             "cost-usd": _usd(event.cost_usd),
             "saving-usd": _usd(event.saving_usd),
         }
@@ -47,10 +49,11 @@ def stream_headers(relay: Relay) -> dict[str, str]:
         "reason": reason,
         "served-model": relay.upstream.served_model,
         "aggregator": relay.candidate.aggregator,
-        "attempts": relay.attempts,
+        "attempts": len(relay.trail.attempts),
+        "adapted": told(relay.trail.adapted),
     }
-    told = {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}
-    return headers(relay.routed) | told
+    named = {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}
+    return headers(relay.routed) | named
 
 
 def _usd(amount: Decimal | None) -> str | None:

@@ -23,6 +23,17 @@ def test_aggregators_are_read_by_their_names():
     assert settings.base_urls == {"tokenmix": "http://here/v1"}
 
 
+@pytest.mark.parametrize(("value", "metrics"), [(None, ""), ("", ""), ("emf", "emf")])
+def test_metrics_are_written_where_they_are_asked_for(value, metrics):
+    env = {} if value is None else {"FAREWAY_METRICS": value}
+    assert Settings.from_env(env).metrics == metrics
+
+
+def test_another_kind_of_metrics_is_refused():
+    with pytest.raises(ConfigError, match="FAREWAY_METRICS must be 'emf' or empty"):
+        Settings.from_env({"FAREWAY_METRICS": "statsd"})
+
+
 def test_every_wrong_number_is_named():
     with pytest.raises(ConfigError) as caught:
         Settings.from_env({"FAREWAY_DEADLINE_MS": "soon", "FAREWAY_CACHE_BUDGET_MS": "-1"})

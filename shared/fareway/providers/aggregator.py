@@ -21,6 +21,7 @@ import httpx
 
 from fareway.errors import ProviderError, UpstreamRejected
 from fareway.prices import Usage
+from fareway.trace import Trace
 from fareway.usage import read_cost, read_usage
 from fareway.wire import words
 
@@ -67,6 +68,7 @@ class Aggregator:
         body: Mapping[str, Any],
         timeout_s: float,
         path: str = "/chat/completions",
+        trace: Trace | None = None,
     ) -> Completion:
         """One attempt at one model.
 
@@ -75,12 +77,13 @@ class Aggregator:
             body: the caller's request; sent on untouched but for model and streaming.
             timeout_s: for the whole attempt, seconds.
             path: that, or `/embeddings`.
+            trace: told to the upstream, for its own records.
 
         Raises:
             ProviderError: no usable answer; its fields say what to do next.
         """
         sent = {k: v for k, v in body.items() if k not in ("stream", "stream_options")}
-        response = await self._send(path, sent | {"model": model}, timeout_s)
+        response = await self._send(path, sent | {"model": model}, timeout_s, trace)
         try:
             await response.aread()
         except httpx.HTTPError as error:
@@ -90,7 +93,11 @@ class Aggregator:
         return _completion(_answer(response), model)
 
     async def stream(
-        self, model: str, body: Mapping[str, Any], timeout_s: float
+        self,
+        model: str,
+        body: Mapping[str, Any],
+        timeout_s: float,
+        trace: Trace | None = None,
     ) -> Completion | httpx.Response:
         """One attempt at one model, answered in chunks.
 
@@ -106,7 +113,7 @@ class Aggregator:
         """
         options = (body.get("stream_options") or {}) | {"include_usage": True}
         sent = {**body, "model": model, "stream": True, "stream_options": options}
-        response = await self._send("/chat/completions", sent, timeout_s)
+        response = await self._send("/chat/completions", sent, timeout_s, trace)
         kind = response.headers.get("content-type", "")
         if response.status_code == 200 and not kind.startswith("application/json"):
             return response
@@ -118,7 +125,9 @@ class Aggregator:
             await response.aclose()
         return _completion(_answer(response), model)
 
-    async def _send(self, path: str, body: Mapping[str, Any], timeout_s: float) -> httpx.Response:
+    async def _send(
+        self, path: str, body: Mapping[str, Any], timeout_s: float, trace: Trace | None
+    ) -> httpx.Response:
         """The response, of which only the head was read."""
         request = self.client.build_request(
             "POST",
@@ -126,6 +135,7 @@ class Aggregator:
             content=json.dumps(body, separators=(",", ":")).encode(),
             headers={
                 **self.headers,
+                **(trace.headers() if trace else {}),
                 "content-type": "application/json",
                 "authorization": f"Bearer {self.api_key}",
             },

@@ -26,6 +26,7 @@ from fareway.providers.aggregator import (
     lost,
 )
 from fareway.sse import DONE, Chunk, Events, as_chunks
+from fareway.trace import Trace
 from fareway.usage import read_cost, read_usage
 from fareway.wire import words
 
@@ -198,6 +199,7 @@ async def begin(
     model: str,
     body: Mapping[str, Any],
     timeout_s: float,
+    trace: Trace,
     *,
     pause_s: float,
     deadline: float,
@@ -210,7 +212,7 @@ async def begin(
     Raises:
         ProviderError: as `Aggregator.stream` and `Stream.begin`.
     """
-    response = await aggregator.stream(model, body, timeout_s)
+    response = await aggregator.stream(model, body, timeout_s, trace)
     if isinstance(response, Completion):
         return Whole(response)
     stream = Stream(response, model, pause_s, deadline)

@@ -1,0 +1,78 @@
+"""Around the app: each request's trace, and its one line once it is over."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fareway.metrics import Facts, request_line
+from fareway.trace import Trace
+
+TRACE_HEADERS = ("traceparent", "tracestate", "x-amzn-trace-id")
+
+
+class Observed:
+    """ASGI middleware that gives a request its `state.trace` and `state.facts`.
+
+    It stands outside of the error handlers, so that what was refused and what crashed is counted
+    too. A stream is over when its last byte is out, or its client gone. Health checks are not
+    counted: they would thin out the failures.
+
+    Args:
+        stage: which deployment this is.
+        emf: whether lines are written, to stdout; see `fareway.metrics`.
+    """
+
+    def __init__(self, app: ASGIApp, stage: str, emf: bool) -> None:
+        self.app = app
+        self.stage = stage
+        self.emf = emf
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begun = time.monotonic()
+        given = Headers(scope=scope)
+        trace = Trace.of({name: ",".join(given.getlist(name)) for name in TRACE_HEADERS})
+        facts = Facts()
+        scope.setdefault("state", {}).update(trace=trace, facts=facts)
+        status = 499  # gone before there was an answer, as nginx has it
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-fareway-trace-id"] = trace.trace_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except Exception as error:
+            status, facts.error = 500, type(error).__name__
+            raise
+        finally:
+            path = getattr(scope.get("route"), "path", "unknown")
+            if self.emf and path != "/healthz":
+                if facts.event is not None:
+                    status = max(status, facts.event.status)  # a stream may fail after its 200
+                _write(
+                    request_line(
+                        self.stage,
+                        trace,
+                        facts,
+                        path=path,
+                        status=status,
+                        total_ms=(time.monotonic() - begun) * 1000,
+                        ended_at=time.time(),
+                    )
+                )
+
+
+def _write(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
