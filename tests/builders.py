@@ -6,6 +6,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from fareway.caller import Allowance, Caller
 from fareway.cost import CostEvent
 from fareway.policy import Policy, load_policy
 from fareway.verdict import Verdict
@@ -50,6 +51,10 @@ def a_completion(model: str = "deepseek-v4-flash", **fields) -> dict:
     }
 
 
+def a_caller(key_id: str = "k1", **allowance) -> Caller:
+    return Caller(key_id, "acme", Allowance(**allowance))
+
+
 def raw(body: object) -> bytes:
     return json.dumps(body).encode()
 
@@ -60,6 +65,7 @@ def an_event(**fields) -> CostEvent:
         "occurred_at": "2026-11-24T12:00:00.000+00:00",
         "tenant_hash": "t" * 16,
         "key_id": "k1",
+        "tags": None,
         "session_hash": None,
         "prompt_hash": "p" * 32,
         "p1": 0.9,

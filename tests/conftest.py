@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import boto3
 import pytest
+from moto.dynamodb.responses import DynamoHandler
 from moto.server import ThreadedMotoServer
 
+from fareway.aws import Aws
 from local import stack
 from local.cloud import LocalCloudError, aws_env, start_ministack
 from tests.llm import LLM, llm_server
@@ -17,12 +20,23 @@ from tests.llm import LLM, llm_server
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
-    """An AWS API in this process; moto's DynamoDB, S3 and Firehose."""
+    """An AWS API in this process; moto's DynamoDB, S3 and Firehose.
+
+    DynamoDB writes an item in one piece; moto's threads check and write it in two, so a lock.
+    """
+    lock, update = threading.Lock(), DynamoHandler.update_item
+
+    def in_one_piece(self: DynamoHandler) -> Any:
+        with lock:
+            return update(self)
+
     server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DynamoHandler, "update_item", in_one_piece)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
 
 
 @pytest.fixture
@@ -81,6 +95,23 @@ def table(aws: str) -> Iterator[Any]:
     yield make
     for name in made:
         client.delete_table(TableName=name)
+
+
+@pytest.fixture
+async def sdk(aws: str) -> AsyncIterator[Aws]:
+    """The process's AWS clients, at moto."""
+    sdk = Aws()
+    yield sdk
+    await sdk.close()
+
+
+@pytest.fixture
+async def unreachable(aws: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aws]:
+    """AWS clients that no service answers."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    sdk = Aws()
+    yield sdk
+    await sdk.close()
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 
 from fareway.asks import Bounds
 from fareway.body import parse_object
+from fareway.caller import Caller
 from fareway.decide import AUTO, ROUTED_MODELS
 from fareway.door import EventStream, read_body, time_left_ms, unless_left
 from fareway.embeddings import parse_embeddings
 from fareway.errors import BadRequest, FarewayError
-from fareway.keys import Caller
 from fareway.log import log
 from fareway.observe import Observed
 from fareway.record import Asked
@@ -68,9 +68,9 @@ def _answering(app: FastAPI, gateway: Gateway) -> None:
         if asking.request.stream:
             relay = await unless_left(request, router.stream(asking))
             voice = ChatFrames(asking.request.include_usage)
-            return EventStream(relay, voice, stream_headers(relay))
+            return EventStream(relay, voice, request.state.rate | stream_headers(relay))
         answer = await unless_left(request, router.complete(asking))
-        return _json(answer.completion, headers(answer.routed, answer))
+        return _json(answer.completion, request.state.rate | headers(answer.routed, answer))
 
     @app.post("/v1/responses")
     async def responses(request: Request) -> Response:
@@ -79,17 +79,19 @@ def _answering(app: FastAPI, gateway: Gateway) -> None:
         if asks.stream:
             relay = await unless_left(request, router.stream(asking))
             events = ResponseEvents(asks, response_id(relay.routed.decision_id), now)
-            return EventStream(relay, ResponseFrames(events), stream_headers(relay))
+            return EventStream(
+                relay, ResponseFrames(events), request.state.rate | stream_headers(relay)
+            )
         answer = await unless_left(request, router.complete(asking))
         id_ = response_id(answer.routed.decision_id)
         body = response_of(asks, answer.completion, id_, now)
-        return _json(body, headers(answer.routed, answer))
+        return _json(body, request.state.rate | headers(answer.routed, answer))
 
     @app.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
         asking = await _asked(gateway, request, parse_embeddings)
         answer = await unless_left(request, router.embed(asking))
-        return _json(answer.completion, headers(answer.routed, answer))
+        return _json(answer.completion, request.state.rate | headers(answer.routed, answer))
 
 
 def _telling(app: FastAPI, gateway: Gateway) -> None:
@@ -98,11 +100,11 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
     @app.post("/v1/route")
     async def route(request: Request) -> Response:
         routed = await gateway.router.route(await _asked(gateway, request, _parse_unnamed))
-        return _json(explained(routed), headers(routed))
+        return _json(explained(routed), request.state.rate | headers(routed))
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
-        await gateway.keys.caller(request.headers.get("authorization"))
+        caller = await gateway.keys.caller(request.headers.get("authorization"))
         owners = dict.fromkeys(ROUTED_MODELS, "fareway") | {
             name: next(iter(m.ids.values())).partition("/")[0]
             if "/" in next(iter(m.ids.values()))
@@ -110,13 +112,15 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
             for name, m in gateway.policy.models.items()
         }
         data = [
-            {"id": n, "object": "model", "created": 0, "owned_by": o} for n, o in owners.items()
+            {"id": n, "object": "model", "created": 0, "owned_by": o}
+            for n, o in owners.items()
+            if caller.allowance.allows(n)
         ]
         return _json({"object": "list", "data": data})
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        classifier = gateway.router.classifier
+        classifier = gateway.router.verdicts.classifier
         healthy = classifier is not None and bool(gateway.router.aggregators)
         return _json(
             {
@@ -132,14 +136,19 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
 async def _asked(gateway: Gateway, request: Request, parse: Callable[[bytes], R]) -> Asked[R]:
     begun = time.monotonic()
     caller = await gateway.keys.caller(request.headers.get("authorization"))
+    rate = await gateway.rates.admit(caller)
+    request.state.rate = rate.headers() if rate else {}
     parsed = parse(await read_body(request))
+    caller.allowance.check(parsed.model)
     return Asked(
         request=parsed,
         caller=caller,
-        bounds=Bounds.of(request.headers),
+        bounds=Bounds.of(request.headers).within(caller.allowance.tiers),
         session_hash=_session_hash(request, caller, parsed.body),
         begun=begun,
         deadline=begun + time_left_ms(request, gateway.settings.deadline_ms) / 1000,
+        trace=request.state.trace,
+        facts=request.state.facts,
     )
 
 
@@ -167,7 +176,7 @@ def _json(
 async def _fareway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FarewayError)
     request.state.facts.error = type(error).__name__
-    headers = {}
+    headers = {**getattr(request.state, "rate", {}), **error.headers}
     if error.decision_id:
         headers["x-fareway-decision-id"] = error.decision_id
     if error.retry_after_s is not None:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from fareway.errors import BadRequest
+from fareway.errors import BadRequest, Forbidden
 from fareway.model_table import Capability
 from fareway.policy import TIERS, Tier
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the request allows. Units: `max_cost_usd` USD for the one call."""
+    """What the request allows, and its key. Units: `max_cost_usd` USD for the one call.
+
+    Args:
+        tiers: those between the two that the key may use.
+        raised, held: how a decision that a bound moved says so, before the tier's name.
+    """
 
     min_tier: Tier = TIERS[0]
     max_tier: Tier = TIERS[-1]
     max_cost_usd: Decimal | None = None
+    tiers: tuple[Tier, ...] = TIERS
+    raised: str = "raised to x-fareway-min-tier"
+    held: str = "held at x-fareway-max-tier"
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Bounds:
@@ -45,6 +53,34 @@ class Bounds:
                 code="invalid_header",
             )
         return cls(tiers[0], tiers[1], _cost_bound(headers.get("x-fareway-max-cost-usd")))
+
+    def within(self, tiers: Collection[Tier]) -> Bounds:
+        """These bounds, narrowed to a key's tiers.
+
+        Raises:
+            Forbidden: the key may use none of the tiers that the request asks for.
+        """
+        asked = TIERS[TIERS.index(self.min_tier) : TIERS.index(self.max_tier) + 1]
+        left = tuple(tier for tier in asked if tier in tiers)
+        if not left:
+            raise Forbidden(
+                f"This key may use {', '.join(tiers)}; the request asks for {', '.join(asked)}.",
+                param="x-fareway-min-tier" if self.min_tier != TIERS[0] else "x-fareway-max-tier",
+                code="tier_not_allowed",
+            )
+        return replace(
+            self,
+            min_tier=left[0],
+            max_tier=left[-1],
+            tiers=left,
+            raised=self.raised if left[0] == self.min_tier else "raised to the key's lowest tier",
+            held=self.held if left[-1] == self.max_tier else "held at the key's highest tier",
+        )
+
+    def degraded(self) -> Bounds:
+        """These bounds for a key that is over its budget: the cheap tier alone."""
+        least = TIERS[0]
+        return replace(self, max_tier=least, tiers=(least,), held="over budget: degraded to")
 
 
 def _cost_bound(text: str | None) -> Decimal | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import aioboto3  # type: ignore[import-untyped]
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -22,6 +23,14 @@ CONFIG = Config(
     tcp_keepalive=True,
     max_pool_connections=50,
 )
+
+
+def condition_failed(error: Exception) -> bool:
+    """Whether a conditional write was refused because its condition does not hold."""
+    return (
+        isinstance(error, ClientError)
+        and error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+    )
 
 
 class Aws:

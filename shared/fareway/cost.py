@@ -23,6 +23,7 @@ class CostEvent:
     occurred_at: str  # ISO 8601, UTC
     tenant_hash: str
     key_id: str
+    tags: str | None  # the key's, a JSON object
     session_hash: str | None
     prompt_hash: str
     p1: float | None

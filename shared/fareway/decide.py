@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import cast
 
 from fareway.asks import Bounds, Needs
@@ -112,10 +113,10 @@ def decide(
         tier = max(tier, policy.sensitivity.tier, key=TIERS.index)
     if TIERS.index(tier) < TIERS.index(bounds.min_tier):
         tier = bounds.min_tier
-        reasons.append(f"raised to x-fareway-min-tier {tier}")
+        reasons.append(f"{bounds.raised} {tier}")
     if TIERS.index(tier) > TIERS.index(bounds.max_tier):
         tier = bounds.max_tier
-        reasons.append(f"held at x-fareway-max-tier {tier}")
+        reasons.append(f"{bounds.held} {tier}")
 
     chosen, candidates, moved = _fit(policy, tuple(aggregators), tier, bounds, needs, sensitive)
     return Decision(
@@ -157,8 +158,9 @@ def _fit(
         # A limit over what any of them gives is no reason to climb: `adapt` lowers it.
         return kept or short
 
-    climbing = [c for name in TIERS[here : high + 1] for c in fit(name)]
-    lower = () if climbing else reversed(TIERS[low:here])
+    allowed = [name for name in TIERS[low : high + 1] if name in bounds.tiers]
+    climbing = [c for name in allowed if TIERS.index(name) >= here for c in fit(name)]
+    lower = [] if climbing else [n for n in reversed(allowed) if TIERS.index(n) < here]
     candidates = climbing or next(filter(None, map(fit, lower)), [])
     if not candidates:
         raise _nothing_fits(refusals, aggregators)
@@ -191,12 +193,10 @@ def _refusal(policy: Policy, candidate: Candidate, bounds: Bounds, needs: Needs)
     if missing:
         return f"cannot do {', '.join(sorted(missing))}"
     limit = min(needs.completion_tokens or 0, model.max_output or model.context)
-    completion_tokens = limit or policy.expected_completion_tokens
     if needs.prompt_tokens + limit > model.context:
         return f"its context is {model.context} tokens"
     if bounds.max_cost_usd is not None and candidate.price is not None:
-        usage = Usage(needs.prompt_tokens, completion_tokens * needs.choices)
-        estimate = candidate.price.cost_usd(usage)
+        estimate = estimate_usd(policy, candidate.price, needs, model.max_output)
         if estimate > bounds.max_cost_usd:
             return f"about {estimate.normalize():f} USD is over x-fareway-max-cost-usd"
     return None
@@ -206,6 +206,19 @@ def _falls_short(policy: Policy, candidate: Candidate, needs: Needs) -> bool:
     """Whether the request allows a longer completion than the model can give."""
     most = policy.models[candidate.model].max_output
     return most is not None and (needs.completion_tokens or 0) > most
+
+
+def estimate_usd(policy: Policy, price: Price, needs: Needs, most: int | None = None) -> Decimal:
+    """What a request may cost at a price, USD: its own limit on completion tokens, or as many as
+    the policy expects, for each choice.
+
+    Args:
+        most: what the model gives at most, tokens.
+    """
+    limit = needs.completion_tokens
+    tokens = policy.expected_completion_tokens if limit is None else limit
+    tokens = tokens if most is None else min(tokens, most)
+    return price.cost_usd(Usage(needs.prompt_tokens, tokens * needs.choices))
 
 
 def _nothing_fits(refusals: Mapping[str, str], aggregators: tuple[str, ...]) -> FarewayError:

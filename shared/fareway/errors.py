@@ -5,6 +5,9 @@ FarewayError
 │   ├── PayloadTooLarge   413
 │   └── ModelNotFound     404
 ├── Unauthorised          401
+├── BudgetExceeded        402  the key's budget has no room for the request
+├── Forbidden             403  the key may not have what the request asks for
+├── RateLimited           429  the key has no request left in this minute
 ├── KeysUnavailable       503  the key table does not answer and the key is not known here
 ├── NoAggregator          503  no aggregator has a key
 ├── UpstreamRejected      4xx  an upstream says that the request itself is wrong
@@ -19,6 +22,7 @@ FarewayError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 
@@ -43,6 +47,7 @@ class FarewayError(Exception):
         self.code = code or self.code
         self.retry_after_s = retry_after_s
         self.decision_id: str | None = None  # set where a decision was already made
+        self.headers: dict[str, str] = {}  # what the answer says besides
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error body. Source: platform.openai.com/docs/guides/error-codes."""
@@ -75,6 +80,36 @@ class Unauthorised(FarewayError):
     status = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
+
+
+class BudgetExceeded(FarewayError):
+    """402 and not OpenAI's 429, which its clients would try again at once.
+
+    Args:
+        left_usd: what the key's tighter budget has left, USD.
+    """
+
+    status = 402
+    type = "insufficient_quota"
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, left_usd: Decimal) -> None:
+        super().__init__(message)
+        self.left_usd = left_usd
+        self.headers["x-fareway-budget-remaining-usd"] = f"{left_usd:f}"
+
+
+class Forbidden(FarewayError):
+    status = 403
+    type = "invalid_request_error"
+
+
+class RateLimited(FarewayError):
+    """`type` and `code` are OpenAI's for too many requests a minute."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
 
 
 class KeysUnavailable(FarewayError):

@@ -7,14 +7,16 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fareway.aws import Aws
+from fareway.caller import EVERYTHING, Allowance, Caller
 from fareway.errors import KeysUnavailable, Unauthorised
 from fareway.log import log
 
@@ -22,19 +24,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PREFIX = "fw-"
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is asking: the key's public id and the tenant that it belongs to."""
-
-    key_id: str
-    tenant: str
-
-    @property
-    def tenant_hash(self) -> str:
-        """The tenant in the ledger: 16 hex digits."""
-        return hashlib.sha256(f"tenant:{self.tenant}".encode()).hexdigest()[:16]
 
 
 class Keys(Protocol):
@@ -114,24 +103,60 @@ class KeyTable:
             log("error", "key table unavailable", error=type(error).__name__)
             if known is not None and age_s < self.stale_s:
                 return known
-            raise KeysUnavailable(
-                "API keys cannot be checked at the moment. Try again shortly.", retry_after_s=2
-            ) from error
+            raise _unavailable() from error
         item = answer.get("Item")
         if item is None or "revoked_at" in item:
             self._seen.pop(hashed, None)
             raise Unauthorised(_INCORRECT)
-        caller = Caller(item["key_id"]["S"], item["tenant"]["S"])
+        try:
+            caller = Caller(item["key_id"]["S"], item["tenant"]["S"], _allowance(item))
+        except (LookupError, TypeError, ValueError) as error:
+            # Whatever it was meant to forbid: a key whose limits cannot be read opens nothing.
+            log("error", "key record unreadable", key_id=item.get("key_id", {}).get("S"))
+            raise _unavailable() from error
         if len(self._seen) >= 10_000:
             self._seen.clear()
         self._seen[hashed] = (caller, self.now())
         return caller
 
 
+def _unavailable() -> KeysUnavailable:
+    return KeysUnavailable(
+        "API keys cannot be checked at the moment. Try again shortly.", retry_after_s=2
+    )
+
+
+def _allowance(item: Mapping[str, Any]) -> Allowance:
+    stored = item.get("allowance")
+    return Allowance.model_validate(TypeDeserializer().deserialize(stored) if stored else {})
+
+
+def _stored(allowance: Allowance) -> Any:
+    return TypeSerializer().serialize(allowance.model_dump(exclude_defaults=True))
+
+
 # What the command line does with the table; never on the request path.
 
 
-def create_key(client: DynamoDBClient, table: str, name: str, tenant: str) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What is known of a key without its hash. Units: dates ISO 8601, UTC."""
+
+    key_id: str
+    name: str
+    tenant: str
+    created_at: str
+    revoked_at: str | None
+    allowance: Allowance
+
+
+def create_key(
+    client: DynamoDBClient,
+    table: str,
+    name: str,
+    tenant: str,
+    allowance: Allowance = EVERYTHING,
+) -> tuple[str, str]:
     """Makes a key -> (its id, the key itself, which is shown this once and stored nowhere)."""
     key = PREFIX + secrets.token_urlsafe(32)
     key_id = secrets.token_hex(4)
@@ -143,38 +168,65 @@ def create_key(client: DynamoDBClient, table: str, name: str, tenant: str) -> tu
             "name": {"S": name},
             "tenant": {"S": tenant},
             "created_at": {"S": _now()},
+            "allowance": _stored(allowance),
         },
         ConditionExpression="attribute_not_exists(key_hash)",
     )
     return key_id, key
 
 
-def list_keys(client: DynamoDBClient, table: str) -> list[dict[str, str]]:
-    """Every key's record without its hash, oldest first."""
+def list_keys(client: DynamoDBClient, table: str) -> list[KeyRecord]:
+    """Every key's record, oldest first."""
     pages = client.get_paginator("scan").paginate(TableName=table)
-    records = [
-        {name: str(value["S"]) for name, value in item.items() if name != "key_hash"}
-        for page in pages
-        for item in page["Items"]
-    ]
-    return sorted(records, key=lambda record: record["created_at"])
+    records = [_record(item) for page in pages for item in page["Items"]]
+    return sorted(records, key=lambda record: record.created_at)
+
+
+def find_key(client: DynamoDBClient, table: str, key_id: str) -> KeyRecord | None:
+    """The record of one key; None when there is none of that id."""
+    return next((_record(item) for item in _found(client, table, key_id)), None)
+
+
+def update_key(client: DynamoDBClient, table: str, key_id: str, allowance: Allowance) -> bool:
+    """Puts an allowance in the place of the key's; False when there is no key of that id."""
+    return _set(client, table, key_id, "allowance = :value", _stored(allowance))
 
 
 def revoke_key(client: DynamoDBClient, table: str, key_id: str) -> bool:
     """Marks the key as revoked; False when there is no key of that id."""
+    first = "revoked_at = if_not_exists(revoked_at, :value)"
+    return _set(client, table, key_id, first, {"S": _now()})
+
+
+def _record(item: Mapping[str, Any]) -> KeyRecord:
+    text = {name: str(value["S"]) for name, value in item.items() if "S" in value}
+    return KeyRecord(
+        text["key_id"],
+        text["name"],
+        text["tenant"],
+        text["created_at"],
+        text.get("revoked_at"),
+        _allowance(item),
+    )
+
+
+def _found(client: DynamoDBClient, table: str, key_id: str) -> list[Any]:
     pages = client.get_paginator("scan").paginate(
         TableName=table,
         FilterExpression="key_id = :id",
         ExpressionAttributeValues={":id": {"S": key_id}},
-        ProjectionExpression="key_hash",
     )
-    found: list[Any] = [item for page in pages for item in page["Items"]]
+    return [item for page in pages for item in page["Items"]]
+
+
+def _set(client: DynamoDBClient, table: str, key_id: str, assignment: str, value: Any) -> bool:
+    found = _found(client, table, key_id)
     for item in found:
         client.update_item(
             TableName=table,
             Key={"key_hash": item["key_hash"]},
-            UpdateExpression="SET revoked_at = if_not_exists(revoked_at, :now)",
-            ExpressionAttributeValues={":now": {"S": _now()}},
+            UpdateExpression=f"SET {assignment}",
+            ExpressionAttributeValues={":value": value},
         )
     return bool(found)
 

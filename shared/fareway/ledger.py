@@ -87,7 +87,10 @@ def line(record: dict[str, Any]) -> bytes:
 
 
 def events_in_log(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The events in log lines, however CloudWatch wrapped them; other lines are passed over."""
+    """The events in log lines, however CloudWatch wrapped them; other lines are passed over.
+
+    An event of an older version may lack columns that came later; they are null in the table.
+    """
     for text in lines:
         start = text.find("{")
         if start < 0 or LOG_MESSAGE not in text:
@@ -100,7 +103,7 @@ def events_in_log(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             continue
         if "event" not in entry:  # CloudWatch's own JSON with our line inside
             yield from events_in_log([entry["message"]])
-        elif set(entry["event"]) == set(COLUMNS):
+        elif "decision_id" in entry["event"] and set(entry["event"]) <= set(COLUMNS):
             yield entry["event"]
 
 

@@ -9,15 +9,14 @@ from typing import Generic, TypeVar
 
 from fareway.asks import Bounds, Needs
 from fareway.bill import Bill
-from fareway.cache import Hit
+from fareway.caller import Caller
 from fareway.cost import CostEvent
 from fareway.decide import Candidate, Decision
 from fareway.dispatch import Trail
-from fareway.keys import Caller
 from fareway.metrics import Facts
 from fareway.policy import Policy, Tier
 from fareway.trace import Trace
-from fareway.verdict import Verdict
+from fareway.verdicts import NOTHING, Found
 from fareway.wire import Request
 
 R_co = TypeVar("R_co", bound=Request, covariant=True)
@@ -42,17 +41,13 @@ class Asked(Generic[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A decision with what led to it. Units: milliseconds."""
+    """A decision with what led to it."""
 
     decision_id: str
     decision: Decision
-    verdict: Verdict | None
-    cache_hit: Hit
     prompt_hash: str
     needs: Needs
-    cache_ms: float = 0.0
-    classifier_ms: float = 0.0
-    cache_key: str | None = None  # where the verdict is new and worth keeping
+    found: Found = NOTHING
 
 
 def cost_event(
@@ -71,7 +66,7 @@ def cost_event(
         status: what the caller got.
         candidate, served_model, bill_: None where nothing answered.
     """
-    verdict, usage = routed.verdict, bill_.usage if bill_ else None
+    verdict, usage = routed.found.verdict, bill_.usage if bill_ else None
     p = verdict.probabilities if verdict else (None,) * 5
     tier, reason = climbed(routed.decision, candidate)
     return CostEvent(
@@ -79,6 +74,7 @@ def cost_event(
         occurred_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         tenant_hash=asked.caller.tenant_hash,
         key_id=asked.caller.key_id,
+        tags=asked.caller.tags,
         session_hash=asked.session_hash,
         prompt_hash=routed.prompt_hash,
         p1=p[0],
@@ -92,7 +88,7 @@ def cost_event(
         tier=tier,
         lane=routed.decision.lane,
         reason=reason,
-        cache_hit=routed.cache_hit,
+        cache_hit=routed.found.hit,
         requested_model=asked.request.model,
         served_model=served_model,
         aggregator=candidate.aggregator if candidate else None,
@@ -108,8 +104,8 @@ def cost_event(
         cost_usd=bill_.cost_usd if bill_ else None,
         cost_source=bill_.source if bill_ else None,
         baseline_usd=bill_.baseline_usd if bill_ else None,
-        classifier_ms=round(routed.classifier_ms, 3),
-        cache_ms=round(routed.cache_ms, 3),
+        classifier_ms=round(routed.found.classifier_ms, 3),
+        cache_ms=round(routed.found.cache_ms, 3),
         first_token_ms=_rounded(trail.first_token_ms),
         upstream_ms=round(trail.upstream_ms, 3),
         total_ms=round(ms_since(asked.begun), 3),

@@ -94,6 +94,7 @@ class Relay:
 
     Args:
         trail: how it came to begin.
+        left_usd: of the key's budget, while this request was held of it; None without one.
         broke: told of a failure after the first content.
         settle: bills and records, given the status; called once.
     """
@@ -102,7 +103,8 @@ class Relay:
     candidate: Candidate
     upstream: Upstream
     trail: Trail
-    broke: Callable[[Candidate, ProviderError], None]
+    left_usd: Decimal | None
+    broke: Callable[[ProviderError], None]
     settle: Callable[[int], Awaitable[None]]
     _status: int = CALLER_LEFT
     _ending: asyncio.Task[None] | None = field(default=None)
@@ -114,7 +116,7 @@ class Relay:
                 if told := voice.chunk(chunk):
                     yield told
         except ProviderError as failure:
-            self.broke(self.candidate, failure)
+            self.broke(failure)
             error = StreamBroke(failure.kind, self.routed.decision_id)
             self._status = error.status
             yield voice.broke(error)

@@ -31,6 +31,7 @@ class Settings:
     cache_budget_ms: int = 60
     circuits_table: str = ""
     keys_table: str = ""
+    spend_table: str = ""
     api_key: str = ""
     ledger_stream: str = ""
     ledger_bucket: str = ""
@@ -72,6 +73,7 @@ class Settings:
             cache_budget_ms=number("FAREWAY_CACHE_BUDGET_MS", 60),
             circuits_table=env.get("FAREWAY_CIRCUITS_TABLE", ""),
             keys_table=env.get("FAREWAY_KEYS_TABLE", ""),
+            spend_table=env.get("FAREWAY_SPEND_TABLE", ""),
             api_key=env.get("FAREWAY_API_KEY", ""),
             ledger_stream=env.get("FAREWAY_LEDGER_STREAM", ""),
             ledger_bucket=env.get("FAREWAY_LEDGER_BUCKET", ""),

@@ -23,7 +23,7 @@ def headers(routed: Routed, answer: Answer | None = None) -> dict[str, str]:
         "complexity": decision.complexity,
         "tier": decision.tier,
         "lane": decision.lane,
-        "cache": routed.cache_hit,
+        "cache": routed.found.hit,
         "reason": decision.reason,
     }
     if answer is not None:
@@ -37,6 +37,7 @@ def headers(routed: Routed, answer: Answer | None = None) -> dict[str, str]:
             "adapted": told(answer.adapted),
             "cost-usd": _usd(event.cost_usd),
             "saving-usd": _usd(event.saving_usd),
+            "budget-remaining-usd": _usd(answer.left_usd),
         }
     return {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}
 
@@ -51,6 +52,7 @@ def stream_headers(relay: Relay) -> dict[str, str]:
         "aggregator": relay.candidate.aggregator,
         "attempts": len(relay.trail.attempts),
         "adapted": told(relay.trail.adapted),
+        "budget-remaining-usd": _usd(relay.left_usd),
     }
     named = {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}
     return headers(relay.routed) | named
@@ -66,7 +68,7 @@ def _header_value(value: object) -> str:
 
 
 def explained(routed: Routed) -> dict[str, Any]:
-    decision, verdict = routed.decision, routed.verdict
+    decision, verdict = routed.decision, routed.found.verdict
     return {
         "object": "fareway.decision",
         "decision_id": routed.decision_id,
@@ -77,7 +79,7 @@ def explained(routed: Routed) -> dict[str, Any]:
         "sensitivity": round(verdict.sensitivity, 4) if verdict else None,
         "lane": decision.lane,
         "reason": decision.reason,
-        "cache_hit": routed.cache_hit,
+        "cache_hit": routed.found.hit,
         "candidates": [
             {"aggregator": c.aggregator, "model": c.model, "id": c.id, "tier": c.tier}
             for c in decision.candidates

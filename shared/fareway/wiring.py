@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fareway.aws import Aws
 from fareway.breaker import Breakers
+from fareway.budget import Budgets
 from fareway.cache import DecisionCache
 from fareway.circuits import Circuits
 from fareway.classify import Classifier
@@ -23,23 +24,29 @@ from fareway.ledger import Ledger
 from fareway.log import log
 from fareway.policy import Policy, load_policy
 from fareway.providers.aggregator import Aggregator
+from fareway.rate import Rates
 from fareway.route import Router
 from fareway.settings import Settings
 from fareway.teacher import NAME, Teacher
+from fareway.verdicts import Verdicts
 
 
 @dataclass(slots=True)
 class Gateway:
-    """A running Fareway: who may ask, the router, and what must be closed at the end."""
+    """A running Fareway: who may ask, and how often, the router, and what is closed at the end."""
 
     settings: Settings
     policy: Policy
     keys: Keys
+    rates: Rates
+    budgets: Budgets
     router: Router
     aws: Aws
     http: httpx.AsyncClient
 
     async def close(self) -> None:
+        await self.router.close()
+        await self.budgets.close()
         await self.http.aclose()
         await self.aws.close()
 
@@ -59,34 +66,38 @@ def build(settings: Settings) -> Gateway:
     aggregators = _aggregators(settings, policy, upstream_keys, http)
     if not aggregators:
         log("warning", "no aggregator has a key", aggregators=list(policy.aggregators))
+    budgets = Budgets(aws, settings.spend_table)
+    verdicts = Verdicts(
+        policy.version,
+        load_classifier(settings),
+        DecisionCache(aws, settings.cache_table, settings.cache_budget_ms / 1000),
+        settings.classifier_budget_ms / 1000,
+        _router_teacher(settings, policy, upstream_keys, http),
+    )
+    circuits = Circuits(
+        Breakers(rules.breaker_failures, rules.breaker_cooldown_ms / 1000),
+        aws,
+        settings.circuits_table,
+        circuit_names(policy, aggregators),
+    )
+    ledger = Ledger(
+        aws, settings.ledger_stream, settings.ledger_bucket, settings.ledger_budget_ms / 1000
+    )
     router = Router(
         policy=policy,
-        scorer=load_classifier(settings),
-        memory=DecisionCache(aws, settings.cache_table, settings.cache_budget_ms / 1000),
-        dispatcher=Dispatcher(
-            aggregators,
-            policy.attempts,
-            Circuits(
-                Breakers(rules.breaker_failures, rules.breaker_cooldown_ms / 1000),
-                aws,
-                settings.circuits_table,
-                circuit_names(policy, aggregators),
-            ),
-        ),
-        ledger=Ledger(
-            aws,
-            settings.ledger_stream,
-            settings.ledger_bucket,
-            settings.ledger_budget_ms / 1000,
-        ),
+        verdicts=verdicts,
+        dispatcher=Dispatcher(aggregators, rules, circuits),
+        ledger=ledger,
+        budgets=budgets,
         aggregators=tuple(aggregators),
-        classifier_budget_s=settings.classifier_budget_ms / 1000,
-        teacher=_router_teacher(settings, policy, upstream_keys, http),
     )
     keys: Keys = (
         KeyTable(aws, settings.keys_table) if settings.keys_table else OneKey(settings.api_key)
     )
-    return Gateway(settings, policy, keys, router, aws, http)
+    if settings.keys_table and not settings.spend_table:
+        log("warning", "no spend table: budgets and rates of keys do not hold")
+    rates = Rates(aws, settings.spend_table)
+    return Gateway(settings, policy, keys, rates, budgets, router, aws, http)
 
 
 def circuit_names(policy: Policy, aggregators: Iterable[str]) -> list[str]:

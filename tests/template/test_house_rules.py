@@ -16,6 +16,7 @@ Resources = dict[str, dict[str, Any]]
 UNTAGGED = {
     "AWS::Glue::Database",
     "AWS::Glue::Table",
+    "AWS::Lambda::Permission",
     "AWS::Logs::LogStream",
     "AWS::S3::BucketPolicy",
     "AWS::Serverless::LayerVersion",
@@ -88,8 +89,13 @@ def test_a_request_may_do_just_this(resources: Resources) -> None:
         ("logs:CreateLogStream", "['ApiFunctionLogGroup', 'Arn']"),
         ("logs:PutLogEvents", "['ApiFunctionLogGroup', 'Arn']"),
         ("dynamodb:GetItem", "['Keys', 'Arn']"),
+        ("dynamodb:UpdateItem", "['Spend', 'Arn']"),
         ("dynamodb:GetItem", "['DecisionCache', 'Arn']"),
         ("dynamodb:PutItem", "['DecisionCache', 'Arn']"),
+        ("dynamodb:BatchGetItem", "['Circuits', 'Arn']"),
+        ("dynamodb:PutItem", "['Circuits', 'Arn']"),
+        ("dynamodb:UpdateItem", "['Circuits', 'Arn']"),
+        ("dynamodb:DeleteItem", "['Circuits', 'Arn']"),
         ("secretsmanager:GetSecretValue", "UpstreamSecret"),
         ("firehose:PutRecord", "['LedgerStream', 'Arn']"),
         ("s3:PutObject", "${LedgerBucket.Arn}/ledger-fallback/*"),
@@ -142,25 +148,41 @@ def test_a_new_layer_is_a_new_version(resources: Resources) -> None:
 
 
 def test_paths_and_methods_are_explicit(resources: Resources) -> None:
-    events = resources["ApiFunction"]["Properties"]["Events"].values()
-    assert {(e["Properties"]["Method"], e["Properties"]["Path"]) for e in events} == {
-        ("POST", "/v1/chat/completions"),
-        ("GET", "/v1/models"),
-        ("POST", "/v1/route"),
-        ("GET", "/healthz"),
+    assert {(method, path) for path, method, _ in routes(resources)} == {
+        ("post", "/v1/chat/completions"),
+        ("post", "/v1/responses"),
+        ("post", "/v1/embeddings"),
+        ("post", "/v1/route"),
+        ("get", "/v1/models"),
+        ("get", "/healthz"),
     }
 
 
-def test_the_function_gives_up_before_it_is_cut_off(resources: Resources) -> None:
+def routes(resources: Resources) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method, and what it leads to."""
+    for path, methods in resources["Api"]["Properties"]["DefinitionBody"]["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation["x-amazon-apigateway-integration"]
+
+
+@pytest.mark.parametrize(("door", "waits_s"), [(0, 300), (1, 29)], ids=["streaming", "buffered"])
+def test_the_function_gives_up_before_it_is_cut_off(
+    resources: Resources, door: int, waits_s: int
+) -> None:
     function = resources["ApiFunction"]["Properties"]
-    deadline_ms = int(function["Environment"]["Variables"]["FAREWAY_DEADLINE_MS"])
-    assert deadline_ms / 1000 <= function["Timeout"] - 2 <= 27
+    deadline_ms = function["Environment"]["Variables"]["FAREWAY_DEADLINE_MS"]["Fn::If"][1 + door]
+    timeout_s = function["Timeout"]["Fn::If"][1 + door]
+    assert int(deadline_ms) / 1000 <= timeout_s - 2
+    for *_, integration in routes(resources):
+        assert integration["timeoutInMillis"]["Fn::If"][1 + door] == waits_s * 1000
+        assert timeout_s <= waits_s
 
 
 def test_the_functions_names_are_all_known_to_settings(resources: Resources) -> None:
     known = (ROOT / "shared" / "fareway" / "settings.py").read_text(encoding="utf-8")
     for name in resources["ApiFunction"]["Properties"]["Environment"]["Variables"]:
-        assert name in known or name.endswith("_BASE_URL"), name
+        adapters = name.startswith(("AWS_LWA_", "AWS_LAMBDA_EXEC_WRAPPER"))
+        assert name in known or name.endswith("_BASE_URL") or adapters, name
 
 
 def test_the_lakes_columns_are_the_events(resources: Resources) -> None:

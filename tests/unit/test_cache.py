@@ -10,13 +10,6 @@ from fareway.cache import DecisionCache, cache_key, prompt_hash
 from tests.builders import a_chat, a_verdict
 
 
-@pytest.fixture
-async def sdk(aws):
-    sdk = Aws()
-    yield sdk
-    await sdk.close()
-
-
 async def test_what_one_process_learned_the_next_one_knows(sdk, table):
     name = table("cache", "key")
     await DecisionCache(sdk, name, 2).put("k", a_verdict(4, 0.3))

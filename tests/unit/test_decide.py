@@ -53,6 +53,12 @@ def test_a_pin_does_not_lower_the_safety_floor():
     assert (decision.tier, decision.lane) == ("premium", "sensitive")
 
 
+def test_a_tier_that_the_key_lacks_is_climbed_over():
+    decision = decided(a_verdict(3), Bounds().within(("cheap", "premium")))
+    assert {c.tier for c in decision.candidates} == {"premium"}
+    assert "moved from mid to premium" in decision.reason
+
+
 def test_a_maximum_tier_holds_and_keeps_the_sensitive_lane():
     decision = decided(a_verdict(1, sensitivity=0.97), Bounds(max_tier="mid"))
     assert (decision.tier, decision.lane) == ("mid", "sensitive")

@@ -2,15 +2,9 @@ import boto3
 import pytest
 
 from fareway.aws import Aws
+from fareway.caller import Allowance
 from fareway.errors import KeysUnavailable, Unauthorised
 from fareway.keys import KeyTable, OneKey, create_key, key_hash, list_keys, revoke_key
-
-
-@pytest.fixture
-async def sdk(aws):
-    sdk = Aws()
-    yield sdk
-    await sdk.close()
 
 
 @pytest.fixture
@@ -68,8 +62,8 @@ def test_the_table_holds_hashes_and_the_list_not_even_those(name):
     assert key not in stored
     assert key_hash(key) in stored
     (record,) = list_keys(client, name)
-    assert record["key_id"] == key_id
-    assert "key_hash" not in record
+    assert record.key_id == key_id
+    assert key_hash(key) not in str(record)
 
 
 def test_revoking_an_unknown_id_says_so(name):
@@ -81,3 +75,29 @@ async def test_one_key_from_the_environment():
     for keys, header in ((OneKey("fw-1"), "Bearer fw-2"), (OneKey(""), "Bearer ")):
         with pytest.raises(Unauthorised):
             await keys.caller(header)
+
+
+async def test_a_key_whose_limits_cannot_be_read_opens_nothing(sdk, name, logged):
+    client = boto3.client("dynamodb")
+    _, key = create_key(client, name, "ci", "acme")
+    client.update_item(
+        TableName=name,
+        Key={"key_hash": {"S": key_hash(key)}},
+        UpdateExpression="SET allowance = :bad",
+        ExpressionAttributeValues={":bad": {"M": {"daily_usd": {"S": "a lot"}}}},
+    )
+    with pytest.raises(KeysUnavailable):
+        await KeyTable(sdk, name).caller(f"Bearer {key}")
+    assert [line["message"] for line in logged()] == ["key record unreadable"]
+
+
+async def test_a_key_made_before_there_were_limits_has_none(sdk, name):
+    item = {"key_hash": key_hash("fw-old"), "key_id": "k1", "tenant": "acme"}
+    boto3.client("dynamodb").put_item(TableName=name, Item={n: {"S": v} for n, v in item.items()})
+    assert (await KeyTable(sdk, name).caller("Bearer fw-old")).allowance == Allowance()
+
+
+async def test_limits_come_back_as_they_were_given(sdk, name):
+    limits = Allowance(daily_usd="0.123456789", requests_per_minute=60, tags={"team": "search"})
+    _, key = create_key(boto3.client("dynamodb"), name, "ci", "acme", limits)
+    assert (await KeyTable(sdk, name).caller(f"Bearer {key}")).allowance == limits

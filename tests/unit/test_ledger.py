@@ -4,17 +4,9 @@ from decimal import Decimal
 import boto3
 import pytest
 
-from fareway.aws import Aws
 from fareway.cost import COLUMNS
-from fareway.ledger import FALLBACK_PREFIX, Ledger, events_in_log
+from fareway.ledger import FALLBACK_PREFIX, LOG_MESSAGE, Ledger, events_in_log
 from tests.builders import an_event
-
-
-@pytest.fixture
-async def sdk(aws):
-    sdk = Aws()
-    yield sdk
-    await sdk.close()
 
 
 @pytest.fixture
@@ -88,3 +80,9 @@ async def test_events_are_found_however_the_lines_were_exported(sdk, capsys, wra
     lines = [wrap(line) for line in capsys.readouterr().err.splitlines()]
     noise = ["", "{", "not json", '{"message": "ledger event", "event": {"other": 1}}']
     assert list(events_in_log([*noise, *lines])) == [event.record()]
+
+
+def test_an_event_of_before_a_column_was_added_is_still_found():
+    older = {name: value for name, value in an_event().record().items() if name != "tags"}
+    line = json.dumps({"message": LOG_MESSAGE, "event": older})
+    assert list(events_in_log([line])) == [older]

@@ -45,7 +45,7 @@ class World:
             )
         )
         router = self.gateway.router
-        router.scorer = FixedScorer()
+        router.verdicts.scorer = FixedScorer()
         self.upstream = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
         router.dispatcher.aggregators = {
             "tokenmix": Aggregator("tokenmix", "http://upstream/v1", "k", self.upstream, {})

@@ -11,6 +11,7 @@ from fareway.asks import Bounds
 from fareway.keys import OneKey
 from fareway.record import Asked
 from fareway.route import Router
+from fareway.verdicts import Verdicts
 from fareway.wire import parse_chat
 from tests.builders import a_chat, a_policy, a_verdict, raw
 
@@ -39,12 +40,11 @@ class NoMemory:
 def a_router(scorer, memory=None, budget_s=5.0):
     return Router(
         policy=a_policy(),
-        scorer=scorer,
-        memory=memory or NoMemory(),
+        verdicts=Verdicts(a_policy().version, scorer, memory or NoMemory(), budget_s),
         dispatcher=None,
         ledger=None,
+        budgets=None,
         aggregators=("tokenmix",),
-        classifier_budget_s=budget_s,
     )
 
 
@@ -77,7 +77,7 @@ async def test_a_verdict_that_is_there_counts_however_late_it_is_looked_at():
                 pass
 
     found = await routed(a_router(Meanwhile(), HoldsUpTheLoop(), budget_s))
-    assert found.verdict == a_verdict(2, 0.2)
+    assert found.found.verdict == a_verdict(2, 0.2)
 
 
 async def test_a_classifier_that_takes_too_long_is_not_waited_for():
@@ -90,5 +90,5 @@ async def test_a_classifier_that_takes_too_long_is_not_waited_for():
 
     found = await routed(a_router(Stuck(), budget_s=0.01))
     until.set()
-    assert found.verdict is None
+    assert found.found.verdict is None
     assert found.decision.lane == "sensitive"

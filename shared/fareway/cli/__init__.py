@@ -19,4 +19,6 @@ app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("report")(report.show)
 app.command("replay-events")(events.replay_events)
-app.add_typer(keys.app, name="keys", help="Create, list and revoke the endpoint's bearer keys.")
+app.add_typer(
+    keys.app, name="keys", help="Create, list, change and revoke the endpoint's bearer keys."
+)
