@@ -156,7 +156,7 @@ def train(
             rate = schedule(step, len(plan), config.warmup_steps)
             group["lr"] = config.learning_rate * rate
         rows, mask = padded([ids[i] for i in batch])
-        with torch.autocast(device, getattr(torch, config.precision)):
+        with torch.autocast(torch.device(device).type, getattr(torch, config.precision)):
             said = forward(rows.to(device), mask.to(device))
         loss = missed(said, [(vectors[batch], reads[batch]) for vectors, reads in lessons])
         optimiser.zero_grad()
@@ -186,8 +186,8 @@ def missed(said: Sequence[Tensor], told: Sequence[tuple[Floats, Flags]]) -> Tens
     """
     total, many = torch.zeros((), device=said[0].device), 0
     for ours, (vectors, reads) in zip(said, told, strict=True):
-        theirs = torch.from_numpy(vectors).to(ours.device, non_blocking=True)
-        known = torch.from_numpy(reads).to(ours.device, non_blocking=True)
+        theirs = torch.from_numpy(vectors).to(ours.device)
+        known = torch.from_numpy(reads).to(ours.device)
         total = total + ((1 - F.cosine_similarity(ours.float(), theirs)) * known).sum()
         many += int(reads.sum())
     return total / max(many, 1)

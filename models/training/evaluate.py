@@ -23,6 +23,7 @@ from sklearn.metrics import roc_auc_score
 
 from fareway.policy import Policy
 from models.evaluation.compare import without_curves
+from models.evaluation.curves import Order, apgr, cpt, recovered
 from models.evaluation.public import public_cost_quality
 from models.training import calibrate, complexity, metrics
 from models.training.baselines import Baseline, Length, MiniLM, Words
@@ -64,6 +65,9 @@ LOOK_ALIKES = tuple(
         "en_contrast_body",
         "en_contrast_law",
         "en_everyday",
+        "east_harm",
+        "west_harm",
+        "asia_harm",
         "eu_sensitive",
         "world_sensitive",
         "world_everyday",
@@ -140,15 +144,18 @@ def _of_source(rows: Rows, source: str, scores: Floats) -> dict[str, Any]:
     low, high = metrics.interval(
         len(places), lambda draw: metrics.mean_auc(said[draw], [answer[draw] for answer in told])
     )
-    gap = [answer[~np.isnan(answer)] for answer in told]
-    sides = [(said[~np.isnan(a)], np.zeros(len(g)), g) for a, g in zip(told, gap, strict=True)]
+    gained = []
+    for answer in told:
+        known = ~np.isnan(answer)
+        once = np.ones(known.sum(), np.int64)
+        gained.append(recovered(Order(said[known]).walk(answer[known], once)))
     return {
         "prompts": len(places),
         "auc": round(metrics.mean_auc(said, list(told)), 4),
         "interval": [round(low, 4), round(high, 4)],
-        "apgr": round(float(np.mean([metrics.apgr(*side) for side in sides])), 4),
-        "cpt50": round(float(np.mean([metrics.cpt(*side, 0.5) for side in sides])), 1),
-        "cpt80": round(float(np.mean([metrics.cpt(*side, 0.8) for side in sides])), 1),
+        "apgr": round(float(np.mean([apgr(pgr) for pgr in gained])), 4),
+        "cpt50": round(float(np.mean([cpt(pgr, 0.5) for pgr in gained])), 1),
+        "cpt80": round(float(np.mean([cpt(pgr, 0.8) for pgr in gained])), 1),
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Ask = Callable[[list[str]], Any]
+AT_A_TIME = 50_000  # texts between two writings of the file: what a killed run loses at most
 
 
 def vectors(texts: Sequence[str], ask: Ask, path: Path | None) -> Floats:
@@ -23,10 +24,11 @@ def vectors(texts: Sequence[str], ask: Ask, path: Path | None) -> Floats:
     keys = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
     known, said = _read(path)
     new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-    if new:
-        answers = np.asarray(ask([*new.values()]), np.float16)
+    for start in range(0, len(new), AT_A_TIME):
+        part = [*new][start : start + AT_A_TIME]
+        answers = np.asarray(ask([new[key] for key in part]), np.float16)
         said = answers if said is None else np.concatenate((said, answers))
-        known |= {key: len(known) + place for place, key in enumerate(new)}
+        known |= {key: len(known) + place for place, key in enumerate(part)}
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             flat = np.frombuffer(b"".join(known), np.uint8).reshape(-1, 16)

@@ -1,9 +1,6 @@
-"""What is measured of a router, from outcomes of a weak and a strong model.
+"""What is measured of scores and probabilities; of a router's cost, models/evaluation/curves.py.
 
-PGR, APGR and CPT are RouteLLM's (Ong et al. 2024, arXiv:2406.18665, section 3): of the quality
-that lies between the weak and the strong model, the share that the router recovers when it sends
-a part of the calls to the strong one; its mean over all parts; and the least part that recovers
-50 or 80 per cent. ECE is Guo et al.'s (2017, arXiv:1706.04599), over ten equal bins.
+ECE is Guo et al.'s (2017, arXiv:1706.04599), over ten equal bins.
 """
 
 from __future__ import annotations
@@ -16,29 +13,6 @@ from sklearn.metrics import roc_auc_score
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 BOOTSTRAPS = 300
-
-
-def curve(scores: Floats, weak: Floats, strong: Floats) -> Floats:
-    """(N,) scores and the two models' (N,) outcomes -> (N + 1,) mean outcome of the router.
-
-    At place k the k prompts of the highest scores go to the strong model.
-    """
-    order = np.argsort(-scores, kind="stable")
-    gains = np.concatenate(([0.0], np.cumsum((strong - weak)[order])))
-    return np.asarray((weak.sum() + gains) / len(scores))
-
-
-def apgr(scores: Floats, weak: Floats, strong: Floats) -> float:
-    """The mean share of the quality gap that is recovered; random is 0.5."""
-    qualities = curve(scores, weak, strong)
-    return float(((qualities - weak.mean()) / (strong.mean() - weak.mean())).mean())
-
-
-def cpt(scores: Floats, weak: Floats, strong: Floats, share: float) -> float:
-    """The least percentage of calls to the strong model that recovers `share` of the gap."""
-    qualities = curve(scores, weak, strong)
-    reached = np.flatnonzero(qualities >= weak.mean() + share * (strong.mean() - weak.mean()))
-    return float(100 * reached[0] / len(scores)) if len(reached) else 100.0
 
 
 def mean_auc(scores: Floats, answers: Sequence[Floats]) -> float:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole training, from the data to models/classifier. `make train DATA=../shared/data` calls it.
-# A killed distillation goes on from its last checkpoint. Some five hours on two cores, of which the
-# teachers take one and a half; twenty minutes with a GPU (`-- --device cuda` is found by itself).
+# A killed distillation goes on from its last checkpoint. Some five and a half hours on two cores
+# (extrapolated, see the model card); a GPU is used where there is one.
 set -euo pipefail
 DATA=${DATA:-../shared/data}
 RUNS=${RUNS:-models/training/runs}

@@ -36,7 +36,7 @@ class Part:
 #: The encoder is causal: what follows a beginning does not change what it says. So text added to a
 #: prompt lowers its sensitivity by no more than the margin, as long as the prompt is in the head
 #: that is read of a long text. Of windows that is a rule of thumb: they see what is before them.
-BEGINNING, WINDOW = Part(least=8, margin=2.0), Part(least=24, margin=1.5)
+BEGINNING, WINDOW = Part(least=8, margin=1.5), Part(least=24, margin=1.5)
 WIDE, STRIDE = 32, 16  # tokens of a window, and between two windows' starts
 
 

