@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import uvicorn
@@ -23,11 +21,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
+from local.answer import Answer
 from local.simulation import (
     Failure,
     Mode,
     Name,
-    Reply,
     Simulation,
     UnknownModel,
     embeddings,
@@ -136,12 +134,12 @@ async def _complete(simulation: Simulation, latency_scale: float, request: Reque
         return _error(simulation, 400, f"{model} is not a valid model ID")
     slow_s = failure.seconds if failure is not None and failure.mode == "slow" else None
     await asyncio.sleep(reply.latency_ms * latency_scale / 1000 if slow_s is None else slow_s)
-    answer = _Answer(simulation, model, reply, f"{model}{len(simulation.requests)}")
+    answer = Answer(simulation.name, model, reply, f"{model}{len(simulation.requests)}")
     if broken is None:
         simulation.bill(model, reply)
     if streamed:
         include = bool((body.get("stream_options") or {}).get("include_usage"))
-        events = answer.stream(include, broken)
+        events = answer.stream(body.get("n") or 1, include, broken)
         return StreamingResponse(events, media_type="text/event-stream", headers=answer.headers)
     if broken is not None:
         return StreamingResponse(_cut(), media_type="application/json", headers=_PROMISED)
@@ -216,89 +214,6 @@ _PROMISED = {"content-length": "4096"}
 
 async def _cut() -> AsyncIterator[bytes]:
     yield b'{"id": "gen-1", "object": "chat.completion", "choices": [{"index": 0, '
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A reply in the aggregator's own words."""
-
-    simulation: Simulation
-    model: str
-    reply: Reply
-    seed: str
-
-    @property
-    def _is_openrouter(self) -> bool:
-        return self.simulation.name == "openrouter"
-
-    @property
-    def _id(self) -> str:
-        kind = "gen-" if self._is_openrouter else "chatcmpl-"
-        return kind + hashlib.sha256(self.seed.encode()).hexdigest()[:24]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"x-generation-id" if self._is_openrouter else "x-request-id": self._id}
-
-    def _frame(self, kind: str) -> dict[str, Any]:
-        frame = {"id": self._id, "object": kind, "created": int(time.time()), "model": self.model}
-        return frame | ({"provider": "Simulated"} if self._is_openrouter else {})
-
-    def _finish(self, reason: str | None) -> dict[str, Any]:
-        extra = {"native_finish_reason": reason} if self._is_openrouter else {}
-        return {"logprobs": None, "finish_reason": reason} | extra
-
-    def usage(self) -> dict[str, Any]:
-        """Tokens, and at OpenRouter what was charged."""
-        usage, cost = self.reply.usage, float(self.reply.cost_usd)
-        charged = {"cost": cost, "cost_details": {"upstream_inference_cost": cost}}
-        return {
-            "prompt_tokens": usage.prompt,
-            "completion_tokens": usage.completion,
-            "total_tokens": usage.prompt + usage.completion,
-            "prompt_tokens_details": {"cached_tokens": usage.cached},
-            "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
-        } | (charged if self._is_openrouter else {})
-
-    def completion(self, choices: int) -> dict[str, Any]:
-        """The whole answer as one object."""
-        message = {"role": "assistant", "content": self.reply.text, "refusal": None}
-        return self._frame("chat.completion") | {
-            "choices": [
-                {"index": i, "message": message} | self._finish(self.reply.finish_reason)
-                for i in range(choices)
-            ],
-            "usage": self.usage(),
-        }
-
-    async def stream(self, include_usage: bool, broken: Mode | None) -> AsyncIterator[bytes]:
-        """The answer as server-sent events; OpenRouter tells usage whether asked or not."""
-        told = include_usage or self._is_openrouter
-        frame = self._frame("chat.completion.chunk") | ({"usage": None} if told else {})
-
-        def data(choices: list[dict[str, Any]], **over: Any) -> bytes:
-            return b"data: " + json.dumps(frame | {"choices": choices} | over).encode() + b"\n\n"
-
-        if self._is_openrouter:
-            yield b": OPENROUTER PROCESSING\n\n"
-        yield data(
-            [{"index": 0, "delta": {"role": "assistant", "content": ""}} | self._finish(None)]
-        )
-        words = self.reply.text.split(" ")
-        for i in range(0, len(words), 8):
-            piece = " ".join(words[i : i + 8]) + (" " if i + 8 < len(words) else "")
-            yield data([{"index": 0, "delta": {"content": piece}} | self._finish(None)])
-            if broken == "drop":
-                raise ConnectionError("the connection is lost here, as ordered")
-            if broken is not None:
-                error = {"message": "Provider returned error", "code": 502}
-                yield data([{"index": 0, "delta": {}} | self._finish("error")], error=error)
-                return
-            await asyncio.sleep(0)
-        yield data([{"index": 0, "delta": {}} | self._finish(self.reply.finish_reason)])
-        if told:
-            yield data([], usage=self.usage())
-        yield b"data: [DONE]\n\n"
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from typing import Any, Literal
 from genai_prices import Usage as PricedUsage
 from genai_prices import calc_price
 
+from local.forms import as_json, logprobs, tool_calls
+
 Name = Literal["openrouter", "tokenmix"]
 Mode = Literal[
     "refuse_500", "429", "timeout", "html_502", "error_in_200", "invalid_json",
@@ -73,6 +75,8 @@ class Reply:
     usage: Usage
     cost_usd: Decimal
     latency_ms: float
+    calls: list[dict[str, Any]]
+    logprobs: dict[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -146,12 +150,16 @@ class Simulation:
         completion = min(reasoning + wanted, limit)
         reasoning = min(reasoning, completion)
         usage = Usage(prompt_tokens, self._cached(model, prompt), completion, reasoning)
+        text, calls = _text(seed, completion - reasoning, body), tool_calls(body)
+        ending = "tool_calls" if calls else "length" if completion == limit else "stop"
         return Reply(
-            text=_text(seed, completion - reasoning, body),
-            finish_reason="length" if completion == limit else "stop",
+            text=text,
+            finish_reason=ending,
             usage=usage,
             cost_usd=price_usd(self.name, model, usage),
             latency_ms=60 + seed % 190,
+            calls=calls,
+            logprobs=logprobs(body, text),
         )
 
     def bill(self, model: str, reply: Reply) -> None:
@@ -245,10 +253,7 @@ def _text(seed: int, tokens: int, body: Mapping[str, Any]) -> str:
     length = max(1, tokens * CHARACTERS_PER_TOKEN)
     turn = seed % len(SENTENCES)
     page = " ".join(SENTENCES[turn:] + SENTENCES[:turn]) + " "
-    text = (page * (length // len(page) + 1))[:length].strip()
-    if str((body.get("response_format") or {}).get("type", "")).startswith("json"):
-        return json.dumps({"answer": text})
-    return text
+    return as_json(body, (page * (length // len(page) + 1))[:length].strip())
 
 
 def embeddings(body: Mapping[str, Any]) -> dict[str, Any]:

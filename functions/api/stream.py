@@ -7,5 +7,6 @@ from fareway.settings import Settings
 from fareway.wiring import build
 
 if __name__ == "__main__":
-    app = create_app(build(Settings.from_env()))
-    uvicorn.run(app, host="127.0.0.1", port=8080, log_level="warning", timeout_keep_alive=75)
+    settings = Settings.from_env()
+    app = create_app(build(settings))
+    uvicorn.run(app, host="127.0.0.1", port=settings.port, log_level="warning")

@@ -40,6 +40,7 @@ class Settings:
     athena_workgroup: str = ""
     upstream_secret: str = ""
     deadline_ms: int = 60_000
+    port: int = 8080
     metrics: str = ""
     base_urls: Mapping[str, str] = field(default_factory=dict)
     upstream_keys: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class Settings:
             ledger_database=env.get("FAREWAY_LEDGER_DATABASE", ""),
             athena_workgroup=env.get("FAREWAY_ATHENA_WORKGROUP", ""),
             upstream_secret=env.get("FAREWAY_UPSTREAM_SECRET", ""),
+            port=number("AWS_LWA_PORT", 8080),
             deadline_ms=number("FAREWAY_DEADLINE_MS", 60_000),
             metrics=env.get("FAREWAY_METRICS", ""),
             base_urls=_by_aggregator(env, "FAREWAY_", "_BASE_URL"),

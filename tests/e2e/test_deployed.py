@@ -74,6 +74,7 @@ def fareway(deployed, *arguments, **kwargs):
         **os.environ,
         **aws_env(stack.PORT),
         "FAREWAY_KEYS_TABLE": out["KeysTable"],
+        "FAREWAY_SPEND_TABLE": out["SpendTable"],
         "FAREWAY_LEDGER_STREAM": out["LedgerStream"],
         "FAREWAY_LEDGER_BUCKET": out["LedgerBucket"],
         "FAREWAY_LEDGER_DATABASE": out["LedgerDatabase"],
@@ -145,7 +146,9 @@ def test_keys_are_created_listed_and_revoked_by_the_command_line(deployed):
     assert key not in listed
     key_id = made.stderr.split()[1]
     fareway(deployed, "keys", "revoke", key_id)
-    assert "T" in fareway(deployed, "keys", "list").stdout
+    listed = fareway(deployed, "keys", "list").stdout
+    row = next(line for line in listed.splitlines() if key_id in line)
+    assert row.count(f"{datetime.now(UTC):%Y-}") == 2  # created, revoked
 
 
 def test_losing_the_first_aggregator_loses_no_request(deployed, sdk, reset):

@@ -125,7 +125,9 @@ def list_(
     client, table_name = _table(table)
     spends = spend_table or Settings.from_env().spend_table
     now = datetime.now(UTC)
-    shown = Table("id", "name", "tenant", "limits", "USD today", "this month", "created", "revoked")
+    shown = Table("name", "tenant", "limits")
+    for header in ("USD today", "this month", "id", "created", "revoked"):
+        shown.add_column(header, no_wrap=True)
     try:
         for record in store.list_keys(client, table_name):
             spent = ("", "")
@@ -133,11 +135,11 @@ def list_(
                 today, month = spent_usd(client, spends, record.key_id, now)
                 spent = (f"{today:.6f}", f"{month:.6f}")
             shown.add_row(
-                record.key_id,
                 record.name,
                 record.tenant,
                 _limits(record.allowance),
                 *spent,
+                record.key_id,
                 record.created_at[:10],
                 (record.revoked_at or "")[:10],
             )
