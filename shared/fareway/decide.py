@@ -7,7 +7,7 @@ bound or a maximum tier ever sends a request lower.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
@@ -173,15 +173,18 @@ def _fit(
 
 
 def tier_candidates(
-    policy: Policy, aggregators: Iterable[str], tier: Tier, sensitive: bool
+    policy: Policy, aggregators: Sequence[str], tier: Tier, sensitive: bool
 ) -> list[Candidate]:
-    """Next model, then next aggregator."""
+    """Next model, then next aggregator; in the sensitive lane, where the model counts, all
+    aggregators of a model before the next."""
     table = policy.tiers[tier]
-    models = (table.sensitive if sensitive else []) or table.models
+    if sensitive and table.sensitive:
+        pairs = [(a, m) for m in table.sensitive for a in aggregators]
+    else:
+        pairs = [(a, m) for a in aggregators for m in table.models]
     return [
         Candidate(a, m, policy.models[m].ids[a], tier, policy.price(m, a))
-        for a in aggregators
-        for m in models
+        for a, m in pairs
         if a in policy.models[m].ids
     ]
 

@@ -45,7 +45,10 @@ def test_a_tier_that_is_down_climbs_and_never_drops():
 def test_a_sensitive_prompt_goes_to_claude_however_simple():
     decision = decided(a_verdict(1, sensitivity=0.97))
     assert (decision.tier, decision.lane) == ("premium", "sensitive")
-    assert all("claude" in c.model for c in decision.candidates)
+    claudes, others = decision.candidates[:4], decision.candidates[4:]
+    assert [c.aggregator for c in claudes] == ["tokenmix", "openrouter"] * 2
+    assert all("claude" in c.model for c in claudes)
+    assert not any("claude" in c.model for c in others)  # once every Claude failed
 
 
 def test_a_pin_does_not_lower_the_safety_floor():
@@ -188,3 +191,20 @@ def test_no_candidate_is_ever_outside_the_bounds(complexity, sensitivity, one, o
     assert decision.candidates
     for candidate in decision.candidates:
         assert TIERS.index(low) <= TIERS.index(candidate.tier) <= TIERS.index(high)
+
+
+@pytest.mark.parametrize(
+    "needs", ["n>1", "logprobs", "logit_bias", "custom_tools", "tool_choice", "prefill", "vision"]
+)
+@pytest.mark.parametrize("complexity", [1, 3, 5])
+@pytest.mark.parametrize("sensitivity", [0.01, 0.99])
+def test_what_a_prompt_says_never_decides_whether_a_parameter_is_served(
+    needs, complexity, sensitivity
+):
+    """A request that works with one prompt works with any."""
+    verdict = a_verdict(complexity, sensitivity)
+    asked = Needs(frozenset({needs}), 100, None)
+    decision = decide(a_policy(), ("tokenmix", "openrouter"), verdict, Bounds(), asked)
+    assert decision.candidates
+    if sensitivity > 0.5:
+        assert {c.tier for c in decision.candidates} == {"premium"}

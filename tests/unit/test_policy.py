@@ -34,7 +34,7 @@ def test_every_fault_is_named_at_once(tmp_path):
         tmp_path,
         (cuts_line(), "cuts = [1.5, 3.5, 2.5, 4.5]"),
         ("[tiers.mid]", "[tiers.middle]"),
-        ('models = ["gpt-5", "claude-sonnet-5.5"]', "models = []"),
+        ('models = ["gpt-5", "claude-sonnet-5.5", "gpt-4o"]', "models = []"),
         ('tokenmix = "gpt-4o-mini"', 'tokenmix = "nobody-knows-me"'),
         ('baseline = "gpt-5"', 'baseline = "gpt-99"'),
         ('openrouter = "qwen/qwen3.8-flash"', 'elsewhere = "qwen/qwen3.8-flash"'),
