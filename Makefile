@@ -69,6 +69,7 @@ deploy: build ## deploy to AWS: make deploy ENV=dev|prod
 bench: .venv/.done ## measure speed on this machine
 	@$(RUN)python -m benchmarks.request
 	@$(RUN)python -m benchmarks.classifier
+	@$(RUN)python -m benchmarks.overhead
 
 .venv-train/.teachers: models/training/requirements-teachers.txt .venv-train/.done
 	@.venv-train/bin/pip install -qq --no-deps -r $<

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import boto3
-import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,6 +23,7 @@ from fareway.ledger import Ledger
 from fareway.log import log
 from fareway.policy import Policy, load_policy
 from fareway.providers.aggregator import Aggregator
+from fareway.providers.http import Http
 from fareway.rate import Rates
 from fareway.route import Router
 from fareway.settings import Settings
@@ -42,7 +42,7 @@ class Gateway:
     budgets: Budgets
     router: Router
     aws: Aws
-    http: httpx.AsyncClient
+    http: Http
 
     async def close(self) -> None:
         await self.router.close()
@@ -59,9 +59,7 @@ def build(settings: Settings) -> Gateway:
     """
     policy = load_policy(settings.policy_file)
     aws, rules = Aws(), policy.attempts
-    http = httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=30)
-    )
+    http = Http()
     upstream_keys = _upstream_keys(settings)
     aggregators = _aggregators(settings, policy, upstream_keys, http)
     if not aggregators:
@@ -115,7 +113,7 @@ def load_classifier(settings: Settings) -> Classifier | None:
         return None
 
 
-def load_teacher(settings: Settings, policy: Policy, http: httpx.AsyncClient) -> Teacher:
+def load_teacher(settings: Settings, policy: Policy, http: Http) -> Teacher:
     """The LLM that the policy's `[classifier]` names, whatever its mode.
 
     Raises:
@@ -125,7 +123,7 @@ def load_teacher(settings: Settings, policy: Policy, http: httpx.AsyncClient) ->
 
 
 def _router_teacher(
-    settings: Settings, policy: Policy, keys: Mapping[str, str], http: httpx.AsyncClient
+    settings: Settings, policy: Policy, keys: Mapping[str, str], http: Http
 ) -> Teacher | None:
     """The teacher in mode "llm"; None if it cannot be asked: the shipped model does its work."""
     if policy.classifier.mode == "onnx":
@@ -137,9 +135,7 @@ def _router_teacher(
         return None
 
 
-def _teacher(
-    settings: Settings, policy: Policy, keys: Mapping[str, str], http: httpx.AsyncClient
-) -> Teacher:
+def _teacher(settings: Settings, policy: Policy, keys: Mapping[str, str], http: Http) -> Teacher:
     table, rules = policy.classifier, policy.attempts
     if table.model is None or (table.aggregator is None and table.base_url is None):
         raise ConfigError("[classifier]", ["name a model, and an aggregator or a base_url"])
@@ -159,7 +155,7 @@ def _teacher(
 
 
 def _aggregators(
-    settings: Settings, policy: Policy, keys: Mapping[str, str], http: httpx.AsyncClient
+    settings: Settings, policy: Policy, keys: Mapping[str, str], http: Http
 ) -> dict[str, Aggregator]:
     """Those of the policy that have a key, in its order."""
     return {
@@ -167,7 +163,7 @@ def _aggregators(
             name=name,
             base_url=settings.base_urls.get(name, table.base_url),
             api_key=keys[name],
-            client=http,
+            http=http,
             headers=table.headers,
         )
         for name, table in policy.aggregators.items()

@@ -7,7 +7,6 @@ wrong alike.
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,10 +16,12 @@ import httpx
 import openai
 import pytest
 
+from fareway import wiring
 from fareway.app import create_app
+from fareway.classify import Classifier
 from fareway.ledger import LOG_MESSAGE
 from fareway.settings import Settings
-from fareway.wiring import build
+from fareway.wiring import build, load_classifier
 from local.serving import serve
 from tests.builders import POLICY_FILE, a_chat, a_completion
 from tests.upstream import (
@@ -37,11 +38,6 @@ from tests.upstream import (
     upstream,
 )
 
-#: httpx leaves the socket of a failed TLS handshake to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in.*_SelectorTransport:pytest.PytestUnraisableExceptionWarning",
-    "ignore:unclosed transport:ResourceWarning",
-)
 DEADLINE_MS = 1_500
 SLACK_S = 1.0  # for a busy machine; a hang would be twenty times as long
 LIMITS = {
@@ -176,9 +172,15 @@ class World:
         raise AssertionError("no event was recorded")
 
 
+@pytest.fixture(scope="module")
+def classifier() -> Classifier | None:
+    return load_classifier(Settings())
+
+
 @pytest.fixture
-def world(tmp_path: Path, logged) -> Iterator:
+def world(tmp_path: Path, logged, classifier: Classifier | None, monkeypatch) -> Iterator:
     """A function: two scripts, or a URL for the first -> a World."""
+    monkeypatch.setattr(wiring, "load_classifier", lambda _: classifier)
     text = POLICY_FILE.read_text(encoding="utf-8")
     for old, new in LIMITS.items():
         assert old in text
@@ -207,7 +209,6 @@ def world(tmp_path: Path, logged) -> Iterator:
         yield start
         for serving in started:
             serving.__exit__(None, None, None)
-        gc.collect()
 
 
 def contents(text: str) -> str:

@@ -15,6 +15,7 @@ from fareway.dispatch import Dispatcher, Trail
 from fareway.errors import AllCandidatesFailed, UpstreamRejected
 from fareway.policy import Attempts
 from fareway.providers.aggregator import Aggregator
+from tests.answering import Answering, cut, refused, stalled
 from tests.builders import a_chat, a_completion
 
 RULES = Attempts(
@@ -37,18 +38,6 @@ def status(code, headers=None, **kwargs):
     return lambda _: httpx.Response(code, headers=headers, **kwargs)
 
 
-def refused(_):
-    raise httpx.ConnectError("refused")
-
-
-def stalled(_):
-    raise httpx.ReadTimeout("stalled")
-
-
-def cut(_):
-    raise httpx.RemoteProtocolError("server disconnected")
-
-
 class World:
     """Two aggregators with a script each: what the next calls of a model meet."""
 
@@ -59,7 +48,7 @@ class World:
         self.scripts = {name: list(script) for name, script in scripts.items()}
         breakers = Breakers(RULES.breaker_failures, RULES.breaker_cooldown_ms / 1000)
         self.circuits = Circuits(breakers, Aws(), clock=lambda: self.now)
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
+        client = Answering(self.answer)
         self.dispatcher = Dispatcher(
             {n: Aggregator(n, f"http://{n}/v1", f"key-{n}", client, {}) for n in ("one", "two")},
             RULES,
@@ -238,7 +227,7 @@ async def test_the_request_goes_upstream_as_it_came():
         seen.update(body=json.loads(request.content), headers=request.headers)
         return ok("x")
 
-    client = httpx.AsyncClient(transport=httpx.MockTransport(look))
+    client = Answering(look)
     aggregator = Aggregator("one", "http://one/v1/", "sk-1", client, {"X-Title": "Fareway"})
     chat = a_chat(seed=7, tools=[], vendor={"a": 1}, stream=True, stream_options={})
     await aggregator.complete("vendor/m", chat, 5)

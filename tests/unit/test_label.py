@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+from contextlib import aclosing
 
-import httpx
 import pytest
 from fastapi.responses import JSONResponse
 from typer.testing import CliRunner
@@ -16,6 +16,7 @@ from fareway.cli import app
 from fareway.errors import TeacherDown
 from fareway.label import HOPELESS, TRIES, Labeller, Tally
 from fareway.providers.aggregator import Aggregator
+from fareway.providers.http import Http
 from fareway.rows import jsonl_rows
 from fareway.teacher import Teacher
 from tests.builders import a_policy
@@ -191,7 +192,7 @@ async def labeller(llm):
     async def sleep(seconds):
         slept.append(seconds)
 
-    async with httpx.AsyncClient() as http:
+    async with aclosing(Http()) as http:
         endpoint = Aggregator("teacher", llm.url, "k", http, {})
         teacher = Teacher(endpoint, "mistral-7b", 1.0, Breakers(3, 10))
         labeller = Labeller(teacher, a_policy(), Tally(), sleep=sleep, jitter=lambda: 1.0)

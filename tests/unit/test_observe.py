@@ -14,6 +14,7 @@ from fareway.observe import Observed
 from fareway.providers.aggregator import Aggregator
 from fareway.settings import Settings
 from fareway.wiring import build
+from tests.answering import Answering
 from tests.builders import a_chat, a_completion, a_verdict, an_event
 
 KEY = {"authorization": "Bearer fw-unmistakable-key"}
@@ -46,7 +47,7 @@ class World:
         )
         router = self.gateway.router
         router.verdicts.scorer = FixedScorer()
-        self.upstream = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
+        self.upstream = Answering(self.answer)
         router.dispatcher.aggregators = {
             "tokenmix": Aggregator("tokenmix", "http://upstream/v1", "k", self.upstream, {})
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from dataclasses import replace
 
 import httpx
@@ -16,6 +17,7 @@ from fareway.errors import ConfigError, ProviderError
 from fareway.ledger import LOG_MESSAGE
 from fareway.policy import load_policy
 from fareway.providers.aggregator import Aggregator
+from fareway.providers.http import Http
 from fareway.settings import Settings
 from fareway.teacher import Teacher
 from fareway.wiring import build, load_teacher
@@ -30,8 +32,8 @@ CLASSIFIED = 2  # what the shipped model's stand-in says
 
 @pytest.fixture
 async def http():
-    async with httpx.AsyncClient() as client:
-        yield client
+    async with aclosing(Http()) as http:
+        yield http
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from fareway.bill import bill
 from fareway.prices import Price, PriceTable, Usage
 from fareway.providers.aggregator import Aggregator
 from fareway.usage import read_cost, read_usage
+from tests.answering import Answering
 from tests.builders import a_chat, a_completion
 
 # Rates of the vendors' price pages in November 2026, USD per million tokens. They are pinned here,
@@ -597,6 +598,6 @@ def test_details_of_a_whole_total_add_nothing_to_it(prompt, completion, cached, 
 async def test_a_completion_carries_what_its_usage_tells():
     usage = {"prompt_tokens": 7, "completion_tokens": 2, "cost": 0.00001234}
     answer = httpx.Response(200, json=a_completion(usage=usage))
-    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer))
+    client = Answering(lambda _: answer)
     completion = await Aggregator("a", "http://a", "k", client, {}).complete("m", a_chat(), 5)
     assert (completion.usage, completion.cost_usd) == (Usage(7, 2), Decimal("0.00001234"))

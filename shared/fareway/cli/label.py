@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from pydantic import ValidationError
 
@@ -17,6 +16,7 @@ from fareway.cli.console import err, progress_bar, stop
 from fareway.errors import BadRequest, ConfigError, TeacherDown
 from fareway.label import Labeller, Tally, pending, resume
 from fareway.policy import ClassifierTable, Policy, load_policy
+from fareway.providers.http import Http
 from fareway.rows import read_rows
 from fareway.settings import Settings
 from fareway.wiring import load_teacher
@@ -91,7 +91,7 @@ async def _label(
     waiting: int,
     concurrency: int,
 ) -> Tally:
-    async with httpx.AsyncClient() as http:
+    async with aclosing(Http()) as http:
         teacher = load_teacher(settings, policy, http)
         labeller = Labeller(teacher, policy, Tally(before=len(done)))
         with ExitStack() as stack:

@@ -17,10 +17,18 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any
 
-import httpx
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    InvalidURL,
+)
 
 from fareway.errors import ProviderError, UpstreamRejected
 from fareway.prices import Usage
+from fareway.providers.http import Http
 from fareway.trace import Trace
 from fareway.usage import read_cost, read_usage
 from fareway.wire import words
@@ -30,6 +38,8 @@ CALLERS_FAULT = frozenset({400, 413, 415, 422})
 #: Our account at this aggregator: no key, no credit, or no right. Another aggregator may answer.
 ACCOUNTS_FAULT = frozenset({401, 402, 403})
 RETRYABLE = frozenset({408, 409, 425, 429})
+#: What aiohttp raises where there is no answer, or half of one.
+FAULTS = (ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +64,12 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Aggregator:
-    """One aggregator over the shared, pooled httpx client."""
+    """One aggregator over the process's HTTP client."""
 
     name: str
     base_url: str
     api_key: str
-    client: httpx.AsyncClient
+    http: Http
     headers: Mapping[str, str]
 
     async def complete(
@@ -83,14 +93,9 @@ class Aggregator:
             ProviderError: no usable answer; its fields say what to do next.
         """
         sent = {k: v for k, v in body.items() if k not in ("stream", "stream_options")}
-        response = await self._send(path, sent | {"model": model}, timeout_s, trace)
-        try:
-            await response.aread()
-        except httpx.HTTPError as error:
-            raise lost(error, "connection_lost") from error
-        finally:
-            await response.aclose()
-        return _completion(_answer(response), model)
+        sent["model"] = model
+        async with await self._send(path, sent, trace, ClientTimeout(timeout_s)) as response:
+            return _completion(await _answer(response), model)
 
     async def stream(
         self,
@@ -98,7 +103,7 @@ class Aggregator:
         body: Mapping[str, Any],
         timeout_s: float,
         trace: Trace | None = None,
-    ) -> Completion | httpx.Response:
+    ) -> Completion | ClientResponse:
         """One attempt at one model, answered in chunks.
 
         Args:
@@ -113,70 +118,68 @@ class Aggregator:
         """
         options = (body.get("stream_options") or {}) | {"include_usage": True}
         sent = {**body, "model": model, "stream": True, "stream_options": options}
-        response = await self._send("/chat/completions", sent, timeout_s, trace)
+        patience = ClientTimeout(sock_connect=timeout_s)
+        response = await self._send("/chat/completions", sent, trace, patience)
         kind = response.headers.get("content-type", "")
-        if response.status_code == 200 and not kind.startswith("application/json"):
+        if response.status == 200 and not kind.startswith("application/json"):
             return response
-        try:
-            await response.aread()
-        except httpx.HTTPError as error:
-            raise lost(error, "connection_lost") from error
-        finally:
-            await response.aclose()
-        return _completion(_answer(response), model)
+        async with response:
+            return _completion(await _answer(response), model)
 
     async def _send(
-        self, path: str, body: Mapping[str, Any], timeout_s: float, trace: Trace | None
-    ) -> httpx.Response:
+        self, path: str, body: Mapping[str, Any], trace: Trace | None, patience: ClientTimeout
+    ) -> ClientResponse:
         """The response, of which only the head was read."""
-        request = self.client.build_request(
-            "POST",
-            self.base_url.rstrip("/") + path,
-            content=json.dumps(body, separators=(",", ":")).encode(),
-            headers={
-                **self.headers,
-                **(trace.headers() if trace else {}),
-                "content-type": "application/json",
-                "authorization": f"Bearer {self.api_key}",
-            },
-            timeout=timeout_s,
-        )
         try:
-            return await self.client.send(request, stream=True)
-        except httpx.HTTPError as error:
+            return await self.http.session().post(
+                self.base_url.rstrip("/") + path,
+                data=json.dumps(body, separators=(",", ":")).encode(),
+                headers={
+                    **self.headers,
+                    **(trace.headers() if trace else {}),
+                    "content-type": "application/json",
+                    "authorization": f"Bearer {self.api_key}",
+                },
+                timeout=patience,
+                allow_redirects=False,
+            )
+        except FAULTS as error:
             raise lost(error, "connection_lost") from error
 
 
-def lost(error: httpx.HTTPError, kind: str) -> ProviderError:
+def lost(error: Exception, kind: str) -> ProviderError:
     """A fault below HTTP.
 
     Args:
         kind: what it is called where the connection broke once it was there.
     """
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
+    if isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL):
         return ProviderError("unreachable", retryable=True, whole_aggregator=True)
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, TimeoutError):
         return ProviderError("timeout")
     return ProviderError(kind, retryable=True)
 
 
-def _answer(response: httpx.Response) -> dict[str, Any]:
-    """The JSON object of a response that was read.
+async def _answer(response: ClientResponse) -> dict[str, Any]:
+    """The JSON object of a response.
 
     Raises:
-        ProviderError: its status says no, or there is none.
+        ProviderError: its status says no, it broke off, or there is none.
     """
-    answer = _json_object(response)
-    if response.status_code != 200:
-        raise _failure(response.status_code, answer, response.headers)
+    try:
+        answer = _json_object(await response.read())
+    except FAULTS as error:
+        raise lost(error, "connection_lost") from error
+    if response.status != 200:
+        raise _failure(response.status, answer, response.headers)
     if answer is None:
         raise ProviderError("bad_body", status=200, retryable=True)
     return answer
 
 
-def _json_object(response: httpx.Response) -> dict[str, Any] | None:
+def _json_object(content: bytes) -> dict[str, Any] | None:
     try:
-        answer = json.loads(response.content)
+        answer = json.loads(content)
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None

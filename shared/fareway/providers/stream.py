@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import httpx
+from aiohttp import ClientResponse
 
 from fareway.errors import ProviderError
 from fareway.prices import Usage
 from fareway.providers.aggregator import (
+    FAULTS,
     Aggregator,
     Completion,
     error_in_body,
@@ -54,7 +55,7 @@ class Stream:
     all choices, for counting.
     """
 
-    response: httpx.Response
+    response: ClientResponse
     served_model: str
     pause_s: float
     deadline: float
@@ -64,11 +65,10 @@ class Stream:
     _finished: dict[int, bool] = field(default_factory=dict)  # by choice: True once it is over
     _done: bool = False
     _held: list[Chunk] = field(default_factory=list)
-    _bytes: AsyncIterator[bytes] = field(init=False)
     _chunks: AsyncIterator[Chunk] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._bytes, self._chunks = self.response.aiter_bytes(), self._read()
+        self._chunks = self._read()
 
     async def begin(self) -> None:
         """Reads on until there is content; chunks before it are held back.
@@ -99,13 +99,16 @@ class Stream:
     async def close(self) -> None:
         """Ends the call. A connection whose answer is over goes back to the pool."""
         try:
-            if self._done and not self.response.is_stream_consumed:
+            if self._done:
                 async with asyncio.timeout(LINGER_S):
-                    await anext(self._bytes, None)
-        except (TimeoutError, httpx.HTTPError):
+                    await self.response.content.readany()
+        except FAULTS:
             pass
         finally:
-            await self.response.aclose()
+            if self.response.content.at_eof():
+                self.response.release()
+            else:
+                self.response.close()
 
     async def _read(self) -> AsyncIterator[Chunk]:
         events = Events()
@@ -129,10 +132,10 @@ class Stream:
             raise ProviderError("deadline")
         try:
             async with asyncio.timeout(min(self.pause_s, left_s)):
-                return await anext(self._bytes, None)
+                return await self.response.content.readany() or None
         except TimeoutError as error:
             raise ProviderError("deadline" if left_s <= self.pause_s else "stalled") from error
-        except httpx.HTTPError as error:
+        except FAULTS as error:
             raise lost(error, "cut_stream") from error
 
     def _chunk(self, data: str) -> dict[str, Any]:
@@ -219,7 +222,7 @@ async def begin(
     try:
         await stream.begin()
     except BaseException:
-        await response.aclose()
+        response.close()
         raise
     return stream
 
