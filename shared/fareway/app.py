@@ -147,6 +147,7 @@ async def _asked(gateway: Gateway, request: Request, parse: Callable[[bytes], R]
         session_hash=_session_hash(request, caller, parsed.body),
         begun=begun,
         deadline=begun + time_left_ms(request, gateway.settings.deadline_ms) / 1000,
+        alone=request.state.alone,
         trace=request.state.trace,
         facts=request.state.facts,
     )

@@ -65,6 +65,11 @@ class DecisionCache:
     now: Callable[[], float] = time.time
     _local: OrderedDict[str, tuple[Verdict, float]] = field(default_factory=OrderedDict)
 
+    @property
+    def remote(self) -> bool:
+        """Whether there is more than the process's LRU to ask."""
+        return bool(self.table)
+
     def get_local(self, key: str) -> Verdict | None:
         """From the process's LRU."""
         found = self._local.get(key)

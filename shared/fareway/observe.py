@@ -17,7 +17,7 @@ TRACE_HEADERS = ("traceparent", "tracestate", "x-amzn-trace-id")
 
 
 class Observed:
-    """ASGI middleware that gives a request its `state.trace` and `state.facts`.
+    """ASGI middleware that gives a request its `state.trace`, `.facts`, and whether it is `.alone`.
 
     It stands outside of the error handlers, so that what was refused and what crashed is counted
     too. A stream is over when its last byte is out, or its client gone. Health checks are not
@@ -32,6 +32,7 @@ class Observed:
         self.app = app
         self.stage = stage
         self.emf = emf
+        self._serving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,7 +41,9 @@ class Observed:
         given = Headers(scope=scope)
         trace = Trace.of({name: ",".join(given.getlist(name)) for name in TRACE_HEADERS})
         facts = Facts()
-        scope.setdefault("state", {}).update(trace=trace, facts=facts)
+        alone = not self._serving
+        scope.setdefault("state", {}).update(trace=trace, facts=facts, alone=alone)
+        self._serving += 1
         status = 499  # gone before there was an answer, as nginx has it
 
         async def sending(message: Message) -> None:
@@ -56,6 +59,7 @@ class Observed:
             status, facts.error = 500, type(error).__name__
             raise
         finally:
+            self._serving -= 1
             path = getattr(scope.get("route"), "path", "unknown")
             if self.emf and path != "/healthz":
                 if facts.event is not None:

@@ -26,6 +26,9 @@ R_co = TypeVar("R_co", bound=Request, covariant=True)
 class Asked(Generic[R_co]):
     """A request that was let in.
 
+    Args:
+        alone: no other request is being served by this process.
+
     Units: `begun` and `deadline` seconds on `time.monotonic`.
     """
 
@@ -35,6 +38,7 @@ class Asked(Generic[R_co]):
     session_hash: str | None
     begun: float
     deadline: float
+    alone: bool = False
     trace: Trace = field(default_factory=Trace.new)
     facts: Facts = field(default_factory=Facts)
 

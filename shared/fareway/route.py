@@ -109,7 +109,7 @@ class Router:
             decision = pass_through(self.policy, self.aggregators, chat.model)
             return Routed(decision_id, decision, hashed, needs)
         pin = pinned_tier(chat.model)
-        found = await self.verdicts.of(chat.messages, hashed)
+        found = await self.verdicts.of(chat.messages, hashed, alone=asked.alone)
         decision = decide(self.policy, self.aggregators, found.verdict, asked.bounds, needs, pin)
         return Routed(decision_id, decision, hashed, needs, found)
 

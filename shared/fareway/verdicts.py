@@ -13,6 +13,9 @@ from fareway.log import log
 from fareway.render import render
 from fareway.verdict import Verdict
 
+#: A prompt of at most so many characters is short: some 250 tokens.
+SHORT = 1_000
+
 
 class Scorer(Protocol):
     version: str
@@ -28,6 +31,8 @@ class Teacher(Protocol):
 
 
 class Memory(Protocol):
+    @property
+    def remote(self) -> bool: ...
     def get_local(self, key: str) -> Verdict | None: ...
     async def get(self, key: str) -> Verdict | None: ...
     async def put(self, key: str, verdict: Verdict) -> None: ...
@@ -86,11 +91,17 @@ class Verdicts:
         """How many tokens a text is; about four characters each where no tokenizer was loaded."""
         return self.scorer.count(text) if self.scorer else four_characters(text)
 
-    async def of(self, messages: list[dict[str, Any]], hashed: str) -> Found:
+    async def of(
+        self, messages: list[dict[str, Any]], hashed: str, *, alone: bool = False
+    ) -> Found:
         """The verdict, from the cache or the classifier; they run side by side.
 
         A teacher costs money: it is asked once the cache does not know. A verdict that had to do
         without it is not kept.
+
+        Args:
+            alone: no other request is being served here. A short prompt is then scored on the
+                spot where nothing else has to be waited for: a thread would be a detour.
         """
         version = self.classifier
         key = cache_key(hashed, self.policy_version, version or "none")
@@ -98,6 +109,9 @@ class Verdicts:
         if (known := self.memory.get_local(key)) is not None:
             return Found(known, "local", _ms_since(begun))
         text = render(messages)
+        if alone and len(text) <= SHORT and self.teacher is None and not self.memory.remote:
+            verdict, classifier_ms = self._score_now(text)
+            return Found(verdict, "none", 0.0, classifier_ms, key if verdict else None)
         scoring = asyncio.create_task(self._score(text))
         known = await self.memory.get(key)
         cache_ms = _ms_since(begun)
@@ -118,6 +132,16 @@ class Verdicts:
         (verdict, _), complexity = await asyncio.gather(scoring, self.teacher.complexity(text))
         return verdict and self.teacher.sign(verdict, complexity), _ms_since(begun)
 
+    def _score_now(self, text: str) -> tuple[Verdict | None, float]:
+        """The same, in this thread; as long as it takes, which is a few milliseconds."""
+        begun = time.monotonic()
+        try:
+            verdict = self.scorer.score(text) if self.scorer else None
+        except Exception as error:
+            _log_failure(error)
+            return None, _ms_since(begun)
+        return verdict, _ms_since(begun)
+
     async def _score(self, text: str) -> tuple[Verdict | None, float]:
         """The classifier's verdict within its budget; None when it has none to give."""
         if self.scorer is None:
@@ -131,12 +155,17 @@ class Verdicts:
             if not done:
                 raise TimeoutError
             verdict = scoring.result()
-        except Exception as error:  # whatever fails in a model, the request goes on without it
-            log("error", "classifier failed", error=type(error).__name__)
+        except Exception as error:
+            _log_failure(error)
             return None, _ms_since(begun)
         finally:
             scoring.cancel()
         return verdict, _ms_since(begun)
+
+
+def _log_failure(error: Exception) -> None:
+    """Whatever fails in a model, the request goes on without it."""
+    log("error", "classifier failed", error=type(error).__name__)
 
 
 def _ms_since(begun: float) -> float:

@@ -7,6 +7,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from fareway.asks import Bounds
 from fareway.keys import OneKey
 from fareway.record import Asked
@@ -29,6 +31,8 @@ class FixedScorer:
 class NoMemory:
     def get_local(self, key):
         return None
+
+    remote = False
 
     async def get(self, key):
         return None
@@ -92,3 +96,21 @@ async def test_a_classifier_that_takes_too_long_is_not_waited_for():
     until.set()
     assert found.found.verdict is None
     assert found.decision.lane == "sensitive"
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_request_alone_gets_the_same_verdict(alone):
+    verdicts = a_router(FixedScorer()).verdicts
+    found = await verdicts.of(a_chat()["messages"], "hash", alone=alone)
+    assert found.verdict == a_verdict(2, 0.2)
+    assert found.key
+
+
+async def test_a_classifier_that_breaks_while_alone_costs_no_request(logged):
+    class Broken(FixedScorer):
+        def score(self, text):
+            raise RuntimeError
+
+    found = await a_router(Broken()).verdicts.of(a_chat()["messages"], "hash", alone=True)
+    assert (found.verdict, found.key) == (None, None)
+    assert logged()[0]["message"] == "classifier failed"
