@@ -64,31 +64,36 @@ def running(folder: Path) -> Iterator[dict[str, Target | None]]:
         Unavailable: the mock or Fareway itself does not start.
     """
     with ExitStack() as ending:
-
-        def start(gateway: Gateway) -> Mapping[str, Target]:
-            gateway.install()
-            process = Background(gateway.name, folder)
-            ending.callback(process.stop)
-            process.start(gateway.command, ENV | dict(gateway.env), ROOT)
-            _await_answer(process, next(iter(gateway.targets.values())))
-            return gateway.targets
-
         mock = upstream()
-        found: dict[str, Target | None] = {**start(mock)}
+        found: dict[str, Target | None] = {**started(mock, folder, ending)}
         base_url = f"http://127.0.0.1:{mock.targets['upstream'].port}/v1"
-        found |= start(fareway(base_url))
+        found |= started(fareway(base_url), folder, ending)
         for peer in (litellm(base_url, folder), portkey(base_url)):
             try:
-                found |= start(peer)
+                found |= started(peer, folder, ending)
             except Unavailable as error:
                 print(f"{peer.name} is left out: {error}", file=sys.stderr)
                 found |= dict.fromkeys(peer.targets)
         yield found
 
 
+def started(gateway: Gateway, folder: Path, ending: ExitStack) -> Mapping[str, Target]:
+    """Installs and starts one; it ends with `ending`.
+
+    Raises:
+        Unavailable: it cannot be had.
+    """
+    gateway.install()
+    process = Background(gateway.name, folder)
+    ending.callback(process.stop)
+    process.start(gateway.command, ENV | dict(gateway.env), ROOT)
+    _await_answer(process, next(iter(gateway.targets.values())))
+    return gateway.targets
+
+
 def upstream() -> Gateway:
     """The mock, asked without a gateway."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.upstream", str(port)]
     return Gateway("upstream", command, {"upstream": Target(port, MODEL)})
 
@@ -96,7 +101,7 @@ def upstream() -> Gateway:
 def fareway(base_url: str) -> Gateway:
     """`fareway` classifies each prompt; `fareway_pinned` asks the same process for a model of the
     upstream's own, which is passed through."""
-    port, key = _free_port(), "fw-" + secrets.token_urlsafe(24)
+    port, key = free_port(), "fw-" + secrets.token_urlsafe(24)
     bearer = {"authorization": f"Bearer {key}"}
     classified = (b"x-fareway-complexity: ", b"x-fareway-cache: none")
     return Gateway(
@@ -117,7 +122,7 @@ def fareway(base_url: str) -> Gateway:
 
 def litellm(base_url: str, folder: Path) -> Gateway:
     """With its documents' settings for production."""
-    port, key = _free_port(), "sk-" + secrets.token_urlsafe(24)
+    port, key = free_port(), "sk-" + secrets.token_urlsafe(24)
     call = {"model": f"openai/{MODEL}", "api_base": base_url, "api_key": "mock"}
     config = {
         "model_list": [{"model_name": MODEL, "litellm_params": call}],
@@ -141,7 +146,7 @@ def litellm(base_url: str, folder: Path) -> Gateway:
 
 
 def portkey(base_url: str) -> Gateway:
-    port = _free_port()
+    port = free_port()
     script = ROOT / ".portkey/node_modules/@portkey-ai/gateway/build/start-server.js"
     headers = {
         "authorization": "Bearer mock",
@@ -207,7 +212,7 @@ def _await_answer(process: Background, target: Target) -> None:
     raise Unavailable(f"{process.name} gives no right answer: {reason or process.tail()}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
