@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fareway.circuits import Circuits
 from fareway.decide import Candidate
@@ -28,7 +28,7 @@ Call = Callable[[Aggregator, Candidate, float], Awaitable[T]]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one candidate, and how it ended (`ok`, or the failure's kind)."""
+    """One call to one candidate, and how it ended: `ok`, `cancelled`, or the failure's kind."""
 
     candidate: str
     outcome: str
@@ -44,7 +44,7 @@ class Trail:
         first_token_ms: of a stream: from the request to its first content.
         streamed_ms: of a stream: from there to its end.
         breaker_opens: circuits that its failures opened.
-        adapted: what was changed of the request for the candidate that answered.
+        adapted: what was changed of the request, by the name of the candidate that it was for.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Trail:
     first_token_ms: float | None = None
     streamed_ms: float = 0.0
     breaker_opens: int = 0
-    adapted: tuple[str, ...] = ()
+    adapted: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def upstream_ms(self) -> float:
@@ -107,10 +107,14 @@ class Dispatcher:
             ):
                 trail.passed_over.append(candidate.name)
                 continue
-            last = all(c.aggregator in down for c in candidates[position + 1 :])
+            others = [c for c in candidates[position + 1 :] if c.aggregator not in down]
+            cap_s = timeout_ms / 1000 if others else None
+
+            def tries(one: Candidate, cap_s: float | None = cap_s) -> Coroutine[Any, Any, T]:
+                return self._tries(one, call, cap_s, deadline, trail)
+
             try:
-                cap_s = None if last else timeout_ms / 1000
-                answer = await self._tries(candidate, call, cap_s, deadline, trail)
+                return await self._hedged(candidate, others[:1], tries, trail)
             except ProviderError as failure:
                 if failure.rejected is not None:
                     raise failure.rejected from failure
@@ -120,9 +124,40 @@ class Dispatcher:
                     down.add(candidate.aggregator)
                 if self.clock() >= deadline:
                     break
-            else:
-                return candidate, answer
         raise self._gave_up(failures, deadline)
+
+    async def _hedged(
+        self,
+        first: Candidate,
+        others: Sequence[Candidate],
+        tries: Callable[[Candidate], Coroutine[Any, Any, T]],
+        trail: Trail,
+    ) -> tuple[Candidate, T]:
+        """The first of two to answer; the second is asked once the first is late, if hedging is on.
+
+        Raises:
+            ProviderError: neither answered; the last failure.
+        """
+        if not (self.rules.hedge_ms and others):
+            return first, await tries(first)
+        racing = {asyncio.create_task(tries(first)): first}
+        done, _ = await asyncio.wait(racing, timeout=self.rules.hedge_ms / 1000)
+        if not done and await self._allowed(others[0]):
+            racing[asyncio.create_task(tries(others[0]))] = others[0]
+        try:
+            while True:
+                done, _ = await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
+                task = done.pop()
+                candidate = racing.pop(task)
+                if not racing or task.exception() is None:
+                    return candidate, task.result()
+                trail.passed_over.append(candidate.name)
+        finally:
+            for task in racing:
+                task.cancel()
+            for lost in await asyncio.gather(*racing, return_exceptions=True):
+                if hasattr(lost, "close"):  # a stream that began a moment too late
+                    await lost.close()
 
     async def _allowed(self, candidate: Candidate) -> bool:
         return await self.circuits.allows(candidate.aggregator) and await self.circuits.allows(
@@ -175,7 +210,7 @@ class Dispatcher:
             raise ProviderError("deadline")
         # While another candidate is left, leave it time to answer.
         timeout_s = left_s if cap_s is None else min(cap_s, left_s * 0.6)
-        outcome = "ok"
+        outcome = "cancelled"  # unless it is told otherwise: the caller left, or another was faster
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await call(self.aggregators[candidate.aggregator], candidate, timeout_s)
@@ -189,13 +224,14 @@ class Dispatcher:
             self.failed(candidate, failure, trail)
             raise
         else:
+            outcome = "ok"
             self.circuits.succeeded(candidate.name)
             self.circuits.succeeded(candidate.aggregator)
             return answer
         finally:
             ms = (self.clock() - begun) * 1000
             trail.attempts.append(Attempt(candidate.name, outcome, ms))
-            if outcome != "ok":
+            if outcome not in ("ok", "cancelled"):
                 log("warning", "attempt failed", candidate=candidate.name, outcome=outcome)
 
     def failed(self, candidate: Candidate, failure: ProviderError, trail: Trail) -> None:

@@ -61,6 +61,7 @@ class Attempts(_Table):
     timeout_ms: Annotated[int, Field(ge=100)]
     first_token_ms: Annotated[int, Field(ge=100)]
     inter_chunk_ms: Annotated[int, Field(ge=100)]
+    hedge_ms: Annotated[int, Field(ge=0)] = 0
     retry_after_max_ms: Annotated[int, Field(ge=0)]
     breaker_failures: Annotated[int, Field(ge=1)]
     breaker_cooldown_ms: Annotated[int, Field(ge=0)]

@@ -195,14 +195,15 @@ class Router:
     def _adapted(self, journey: Journey, candidate: Candidate) -> Mapping[str, Any]:
         """The request as the candidate takes it; as it came where the caller named the model."""
         model = self.policy.models[candidate.model] if candidate.tier else None
-        body, journey.trail.adapted = adapt(journey.asked.request.body, model)
+        body, changes = adapt(journey.asked.request.body, model)
+        journey.trail.adapted[candidate.name] = changes
         return body
 
     async def _answer(self, journey: Journey, call: Call[Completion]) -> Answer:
         timeout_ms = self.policy.attempts.timeout_ms
         candidate, completion = await self._called(journey, call, timeout_ms)
         event = await self._to_its_end(self._settle(journey, 200, candidate, completion))
-        adapted = journey.trail.adapted
+        adapted = journey.trail.adapted.get(candidate.name, ())
         return Answer(completion.body, journey.routed, event, adapted, journey.left_usd)
 
     async def _called(

@@ -51,7 +51,7 @@ def stream_headers(relay: Relay) -> dict[str, str]:
         "served-model": relay.upstream.served_model,
         "aggregator": relay.candidate.aggregator,
         "attempts": len(relay.trail.attempts),
-        "adapted": told(relay.trail.adapted),
+        "adapted": told(relay.trail.adapted.get(relay.candidate.name, ())),
         "budget-remaining-usd": _usd(relay.left_usd),
     }
     named = {f"x-fareway-{k}": _header_value(v) for k, v in values.items() if v is not None}

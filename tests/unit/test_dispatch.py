@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import httpx
@@ -12,11 +13,11 @@ from fareway.breaker import Breakers
 from fareway.circuits import Circuits
 from fareway.decide import Candidate
 from fareway.dispatch import Dispatcher, Trail
-from fareway.errors import AllCandidatesFailed, UpstreamRejected
+from fareway.errors import AllCandidatesFailed, ProviderError, UpstreamRejected
 from fareway.policy import Attempts
 from fareway.providers.aggregator import Aggregator
 from tests.answering import Answering, cut, refused, stalled
-from tests.builders import a_chat, a_completion
+from tests.builders import a_chat, a_completion, a_policy
 
 RULES = Attempts(
     tries=2,
@@ -234,3 +235,79 @@ async def test_the_request_goes_upstream_as_it_came():
     assert seen["body"] == {**a_chat(seed=7, tools=[], vendor={"a": 1}), "model": "vendor/m"}
     assert seen["headers"]["authorization"] == "Bearer sk-1"
     assert seen["headers"]["x-title"] == "Fareway"
+
+
+class Hedging:
+    """Two candidates that answer, or fail, when they are let; `hedge_ms` is over at once."""
+
+    def __init__(self, hedge_ms=1):
+        self.world = World()
+        self.world.dispatcher.rules = RULES.model_copy(update={"hedge_ms": hedge_ms, "tries": 1})
+        self.asked, self.cancelled, self.closed = [], [], []
+        self.may = {"a": asyncio.Event(), "b": asyncio.Event()}
+        self.fails = set()
+
+    async def call(self, aggregator, candidate, timeout_s):
+        self.asked.append(candidate.model)
+        try:
+            await self.may[candidate.model].wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(candidate.model)
+            raise
+        if candidate.model in self.fails:
+            raise ProviderError("status_500", status=500)
+        return candidate.model
+
+    def trail_names(self):
+        trail = getattr(self, "trail", None)
+        return [] if trail is None else [a.candidate[-1] for a in trail.attempts]
+
+    async def run(self):
+        self.trail = Trail()
+        candidates = [Candidate(n, m, m, "cheap", None) for n, m in (("one", "a"), ("two", "b"))]
+        return await self.world.dispatcher.dispatch(
+            candidates, self.call, 20_000, self.world.now + 30, self.trail
+        )
+
+
+async def test_hedged_the_second_is_asked_once_the_first_is_late_and_the_faster_answers():
+    hedging = Hedging()
+    hedging.may["b"].set()
+    candidate, answer = await hedging.run()
+    assert (candidate.model, answer) == ("b", "b")
+    assert (hedging.asked, hedging.cancelled) == (["a", "b"], ["a"])
+    assert {(a.candidate, a.outcome) for a in hedging.trail.attempts} == {
+        ("one/a", "cancelled"),
+        ("two/b", "ok"),
+    }
+
+
+async def test_hedged_a_first_that_is_in_time_is_alone():
+    hedging = Hedging(hedge_ms=10_000)
+    hedging.may["a"].set()
+    assert (await hedging.run())[1] == "a"
+    assert hedging.asked == ["a"]
+
+
+async def test_hedged_the_slower_answers_where_the_faster_failed():
+    hedging = Hedging()
+    hedging.fails = {"b"}
+    hedging.may["b"].set()
+    running = asyncio.create_task(hedging.run())
+    while "b" not in hedging.trail_names():
+        await asyncio.sleep(0)
+    hedging.may["a"].set()
+    assert (await running)[1] == "a"
+
+
+async def test_hedged_both_may_fail():
+    hedging = Hedging()
+    hedging.fails = {"a", "b"}
+    for may in hedging.may.values():
+        may.set()
+    with pytest.raises(AllCandidatesFailed):
+        await hedging.run()
+
+
+async def test_by_default_nothing_is_hedged():
+    assert a_policy().attempts.hedge_ms == 0
