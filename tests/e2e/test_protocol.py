@@ -51,6 +51,11 @@ PIXEL = (
 )
 
 
+#: Passed through. Equal requests to one model get equal answers, which routing need not give: on a
+#: busy machine a classifier that is late sends a prompt to the sensitive lane.
+ONE = "gpt-4o-mini"
+
+
 class Answered(BaseModel):
     answer: str
     sure: bool
@@ -129,8 +134,8 @@ def ask(client: Any, text: str = "Count to three.", **options: Any) -> Any:
 
 
 def test_a_stream_and_its_usage(sdk: openai.OpenAI) -> None:
-    whole = ask(sdk).choices[0].message.content
-    chunks = [*ask(sdk, stream=True, stream_options={"include_usage": True})]
+    whole = ask(sdk, model=ONE).choices[0].message.content
+    chunks = [*ask(sdk, model=ONE, stream=True, stream_options={"include_usage": True})]
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole
     assert len([c for c in chunks if c.choices]) > 2
     assert (chunks[-1].choices, chunks[-1].usage.total_tokens > 0) == ([], True)
@@ -140,8 +145,8 @@ def test_a_stream_and_its_usage(sdk: openai.OpenAI) -> None:
 def test_async_whole_and_streamed(base_url: str, key: str) -> None:
     async def both() -> tuple[str, str]:
         async with openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
-            whole = (await ask(client)).choices[0].message.content
-            stream = await ask(client, stream=True)
+            whole = (await ask(client, model=ONE)).choices[0].message.content
+            stream = await ask(client, model=ONE, stream=True)
             return whole, "".join([c.choices[0].delta.content or "" async for c in stream])
 
     whole, streamed = asyncio.run(both())
@@ -218,12 +223,12 @@ def test_hints_that_a_model_refuses_are_dropped_and_it_says_so(sdk: openai.OpenA
 
 
 def test_responses_whole_streamed_and_with_tools(sdk: openai.OpenAI) -> None:
-    whole = sdk.responses.create(model="fareway/auto", input="Count to three.")
+    whole = sdk.responses.create(model=ONE, input="Count to three.")
     assert whole.status == "completed"
     assert whole.output_text
     assert whole.usage is not None
     assert whole.usage.total_tokens > 0
-    with sdk.responses.stream(model="fareway/auto", input="Count to three.") as stream:
+    with sdk.responses.stream(model=ONE, input="Count to three.") as stream:
         events = [*stream]
     assert isinstance(events[-1], ResponseCompletedEvent)
     assert events[-1].response.output_text == whole.output_text
