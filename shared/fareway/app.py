@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from fareway.asks import Bounds
 from fareway.body import parse_object
@@ -23,7 +24,7 @@ from fareway.errors import BadRequest, FarewayError
 from fareway.log import log
 from fareway.observe import Observed
 from fareway.record import Asked
-from fareway.relay import ChatFrames
+from fareway.relay import CALLER_LEFT, ChatFrames
 from fareway.responses.events import ResponseEvents
 from fareway.responses.frames import ResponseFrames
 from fareway.responses.output import response_id, response_of
@@ -51,6 +52,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_middleware(Observed, stage=settings.stage, emf=settings.metrics == "emf")
     app.add_exception_handler(FarewayError, _fareway_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _bug)
 
     _answering(app, gateway)
@@ -196,6 +198,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
         code="unknown_url" if error.status_code == 404 else "method_not_allowed",
     )
     return _json(what.body(), dict(error.headers or {}), error.status_code)
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    """The caller is gone: nobody reads this, but it must not count as a failure of ours."""
+    return Response(status_code=CALLER_LEFT)
 
 
 async def _bug(_: Request, error: Exception) -> Response:

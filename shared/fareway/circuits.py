@@ -110,10 +110,14 @@ class Circuits:
             Item={
                 "circuit": {"S": name},
                 "open_until": {"N": f"{open_until:.3f}"},
-                "expires_at": {"N": str(int(open_until + 10 * self.breakers.cooldown_s + 60))},
+                "expires_at": {"N": self._gone(open_until)},
             },
         )
         self._shared.add(name)
+
+    def _gone(self, open_until: float) -> str:
+        """When the table may forget it: long after anybody cares."""
+        return str(int(open_until + 10 * self.breakers.cooldown_s + 60))
 
     async def _close(self, name: str) -> None:
         client = await self.aws.client("dynamodb")
@@ -129,10 +133,11 @@ class Circuits:
                 await client.update_item(
                     TableName=self.table,
                     Key={"circuit": {"S": name}},
-                    UpdateExpression="SET open_until = :next",
+                    UpdateExpression="SET open_until = :next, expires_at = :gone",
                     ConditionExpression="attribute_not_exists(circuit) OR open_until <= :now",
                     ExpressionAttributeValues={
                         ":next": {"N": f"{now + cooldown_s:.3f}"},
+                        ":gone": {"N": self._gone(now + cooldown_s)},
                         # clocks differ, and the table learned of it a little later
                         ":now": {"N": f"{now + cooldown_s / 10:.3f}"},
                     },

@@ -141,10 +141,10 @@ class Dispatcher:
         if not (self.rules.hedge_ms and others):
             return first, await tries(first)
         racing = {asyncio.create_task(tries(first)): first}
-        done, _ = await asyncio.wait(racing, timeout=self.rules.hedge_ms / 1000)
-        if not done and await self._allowed(others[0]):
-            racing[asyncio.create_task(tries(others[0]))] = others[0]
         try:
+            done, _ = await asyncio.wait(racing, timeout=self.rules.hedge_ms / 1000)
+            if not done and await self._allowed(others[0]):
+                racing[asyncio.create_task(tries(others[0]))] = others[0]
             while True:
                 done, _ = await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
                 task = done.pop()

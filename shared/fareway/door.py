@@ -58,6 +58,7 @@ async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
         return await working
     finally:
         leaving.cancel()
+        working.cancel()  # where the server itself ends; else it is done
 
 
 async def _left(request: Request) -> None:

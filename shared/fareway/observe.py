@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fareway.metrics import Facts, request_line
+from fareway.relay import CALLER_LEFT
 from fareway.trace import Trace
 
 TRACE_HEADERS = ("traceparent", "tracestate", "x-amzn-trace-id")
@@ -44,7 +45,7 @@ class Observed:
         alone = not self._serving
         scope.setdefault("state", {}).update(trace=trace, facts=facts, alone=alone)
         self._serving += 1
-        status = 499  # gone before there was an answer, as nginx has it
+        status = CALLER_LEFT  # until there is an answer
 
         async def sending(message: Message) -> None:
             nonlocal status

@@ -120,6 +120,9 @@ class Relay:
             error = StreamBroke(failure.kind, self.routed.decision_id)
             self._status = error.status
             yield voice.broke(error)
+        except Exception:
+            self._status = 500  # a bug of ours, and no caller that left
+            raise
         else:
             self._status = 200
             yield voice.done()

@@ -66,12 +66,17 @@ class Answer:
 
 @dataclass(slots=True)
 class Journey:
-    """A request on its way: what was asked, decided and reserved, and what dispatch did."""
+    """A request on its way: what was asked, decided and reserved, and what dispatch did.
+
+    Args:
+        keeping: writes a new verdict into the cache meanwhile.
+    """
 
     asked: Asked[Request]
     routed: Routed
     held: Reservation | None
     trail: Trail = field(default_factory=Trail)
+    keeping: asyncio.Task[None] | None = None
 
     @property
     def left_usd(self) -> Decimal | None:
@@ -189,8 +194,20 @@ class Router:
         return Relay(journey.routed, candidate, upstream, trail, left_usd, broke, settle)
 
     async def _afforded(self, asked: Asked[Request], routed: Routed) -> Journey:
-        routed, held = await afford(self.policy, self.aggregators, self.budgets, asked, routed)
-        return Journey(asked, routed, held)
+        """What the key can pay for; a caller that leaves meanwhile leaves nothing reserved."""
+        reserving = asyncio.create_task(
+            afford(self.policy, self.aggregators, self.budgets, asked, routed)
+        )
+        try:
+            return Journey(asked, *await asyncio.shield(reserving))
+        except asyncio.CancelledError:
+            self._begin(self._release(reserving))
+            raise
+
+    async def _release(self, reserving: asyncio.Task[tuple[Routed, Reservation | None]]) -> None:
+        (found,) = await asyncio.gather(reserving, return_exceptions=True)
+        if not isinstance(found, BaseException):
+            await self.budgets.settle(found[1], Decimal(0))
 
     def _adapted(self, journey: Journey, candidate: Candidate) -> Mapping[str, Any]:
         """The request as the candidate takes it; as it came where the caller named the model."""
@@ -211,27 +228,24 @@ class Router:
     ) -> tuple[Candidate, T]:
         """What dispatch brings; the verdict is kept meanwhile. A failure is recorded."""
         routed, asked = journey.routed, journey.asked
-        keeping = None
         if routed.found.key:
-            keeping = asyncio.create_task(self.verdicts.keep(routed.found))
+            journey.keeping = self._begin(self.verdicts.keep(routed.found))
         try:
             return await self.dispatcher.dispatch(
                 routed.decision.candidates, call, timeout_ms, asked.deadline, journey.trail
             )
         except (UpstreamRejected, AllCandidatesFailed) as error:
             error.decision_id = routed.decision_id
-            await self._record(journey, self._event(journey, error.status), Decimal(0))
+            event = self._event(journey, error.status)
+            await self._to_its_end(self._record(journey, event, Decimal(0)))
             raise
         except asyncio.CancelledError:  # the caller left
             event = self._event(journey, CALLER_LEFT)
             await self._to_its_end(self._record(journey, event, Decimal(0)))
             raise
-        except BaseException:
+        except Exception:  # a bug; `app` tells of it
             await self.budgets.settle(journey.held, Decimal(0))
             raise
-        finally:
-            if keeping:
-                await keeping
 
     async def _settle(
         self, journey: Journey, status: int, candidate: Candidate, served: Served
@@ -252,10 +266,13 @@ class Router:
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Work that goes on where its caller leaves meanwhile: what was served is recorded."""
+        return await asyncio.shield(self._begin(work))
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def close(self) -> None:
         """Waits for what is still being recorded."""
@@ -273,6 +290,8 @@ class Router:
         """
         facts = journey.asked.facts
         facts.event, facts.breaker_opens = event, journey.trail.breaker_opens
+        if journey.keeping:
+            await journey.keeping
         if journey.held is None:
             facts.ledger = await self.ledger.record(event)
             return

@@ -107,3 +107,14 @@ async def test_without_the_table_each_knows_what_it_found_itself(world, logged):
     world.time += 15
     assert await circuits.allows("one/a")
     assert {line["message"] for line in logged()} == {"circuit table unavailable"}
+
+
+async def test_what_a_probe_writes_is_forgotten_in_time(world):
+    circuits = await world.process()
+    for _ in range(2):
+        circuits.breakers.failed("one/a", circuits.clock())  # what the table never heard of
+    world.time += 15
+    assert await circuits.allows("one/a")
+    client = await circuits.aws.client("dynamodb")
+    item = (await client.get_item(TableName=world.table, Key={"circuit": {"S": "one/a"}}))["Item"]
+    assert float(item["expires_at"]["N"]) > world.time

@@ -309,5 +309,16 @@ async def test_hedged_both_may_fail():
         await hedging.run()
 
 
+@pytest.mark.parametrize("hedge_ms", [1, 10_000], ids=["two run", "one runs"])
+async def test_hedged_a_caller_that_leaves_ends_all_that_runs(hedge_ms):
+    hedging = Hedging(hedge_ms)
+    running = asyncio.create_task(hedging.run())
+    while len(hedging.asked) < (2 if hedge_ms == 1 else 1):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running})
+    assert hedging.cancelled == hedging.asked
+
+
 async def test_by_default_nothing_is_hedged():
     assert a_policy().attempts.hedge_ms == 0

@@ -283,3 +283,34 @@ async def test_a_line_waits_for_the_end_of_the_stream(capsys):
 
     assert (await observed(streams, capsys))["status"] == 200
     assert written == [""]
+
+
+async def test_a_caller_that_leaves_is_no_failure_of_ours(world):
+    hanging = asyncio.Event()
+
+    async def never(*_, **__):
+        hanging.set()
+        await asyncio.Event().wait()
+
+    world.upstream.post = never
+    body = json.dumps(a_chat()).encode()
+    first = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive():
+        if first:
+            return first.pop()
+        await hanging.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_):
+        pass
+
+    headers = [(b"authorization", KEY["authorization"].encode())]
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+    await create_app(world.gateway)(
+        scope | {"query_string": b"", "http_version": "1.1"}, receive, send
+    )
+    out, err = world.capsys.readouterr()
+    (line,) = map(json.loads, out.splitlines())
+    assert (line["status"], line["Failures5xx"], line["Rejected4xx"]) == (499, 0, 1)
+    assert "unexpected error" not in err
