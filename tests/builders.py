@@ -6,10 +6,12 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from fareway.cache import prompt_hash
 from fareway.caller import Allowance, Caller
 from fareway.cost import CostEvent
 from fareway.policy import Policy, load_policy
 from fareway.verdict import Verdict
+from fareway.verdicts import Prompt
 
 ROOT = Path(__file__).parents[1]
 POLICY_FILE = ROOT / "shared" / "fareway" / "policy.toml"
@@ -55,6 +57,11 @@ def a_caller(key_id: str = "k1", **allowance) -> Caller:
     return Caller(key_id, "acme", Allowance(**allowance))
 
 
+def a_prompt(prompt: str = "What is the capital of France?", **fields) -> Prompt:
+    body = a_chat(prompt, **fields)
+    return Prompt("acme", body, prompt_hash("acme", body))
+
+
 def raw(body: object) -> bytes:
     return json.dumps(body).encode()
 
@@ -80,6 +87,10 @@ def an_event(**fields) -> CostEvent:
         "lane": "standard",
         "reason": "complexity 1 (score 1.10)",
         "cache_hit": "none",
+        "raised": None,
+        "follow_up": None,
+        "session_floor": None,
+        "escalated": False,
         "requested_model": "fareway/auto",
         "served_model": "deepseek-v4-flash",
         "aggregator": "tokenmix",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import boto3
@@ -24,15 +24,19 @@ def moto_server() -> Iterator[str]:
 
     DynamoDB writes an item in one piece; moto's threads check and write it in two, so a lock.
     """
-    lock, update = threading.Lock(), DynamoHandler.update_item
+    lock = threading.Lock()
 
-    def in_one_piece(self: DynamoHandler) -> Any:
-        with lock:
-            return update(self)
+    def in_one_piece(write: Callable[[DynamoHandler], Any]) -> Callable[[DynamoHandler], Any]:
+        def locked(self: DynamoHandler) -> Any:
+            with lock:
+                return write(self)
+
+        return locked
 
     server = ThreadedMotoServer(port=0, verbose=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DynamoHandler, "update_item", in_one_piece)
+        for name in ("update_item", "put_item"):
+            patch.setattr(DynamoHandler, name, in_one_piece(getattr(DynamoHandler, name)))
         server.start()
         host, port = server.get_host_and_port()
         yield f"http://{host}:{port}"

@@ -70,8 +70,8 @@ def _narrowed(decision: Decision, left: tuple[Candidate, ...]) -> Decision:
     out = dict.fromkeys(c.model for c in decision.candidates if c not in left)
     if not out:
         return decision
-    reason = f"{decision.reason}; over budget for {', '.join(out)}"
-    return replace(decision, candidates=left, reason=reason)
+    reasons = (*decision.reasons, f"over budget for {', '.join(out)}")
+    return replace(decision, candidates=left, reasons=reasons)
 
 
 def _degraded(
@@ -97,5 +97,5 @@ def _degraded(
     except BadRequest:
         raise refused from None
     if "over budget" not in decision.reason:
-        decision = replace(decision, reason=f"{decision.reason}; over budget")
+        decision = replace(decision, reasons=(*decision.reasons, "over budget"))
     return replace(routed, decision=decision)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -16,11 +15,13 @@ from starlette.requests import ClientDisconnect
 
 from fareway.asks import Bounds
 from fareway.body import parse_object
-from fareway.caller import Caller
+from fareway.conversation import HEADER, conversation
 from fareway.decide import AUTO, ROUTED_MODELS
 from fareway.door import EventStream, read_body, time_left_ms, unless_left
 from fareway.embeddings import parse_embeddings
 from fareway.errors import BadRequest, FarewayError
+from fareway.explain import explained
+from fareway.feedback import parse_opinion
 from fareway.log import log
 from fareway.observe import Observed
 from fareway.record import Asked
@@ -29,7 +30,7 @@ from fareway.responses.events import ResponseEvents
 from fareway.responses.frames import ResponseFrames
 from fareway.responses.output import response_id, response_of
 from fareway.responses.request import parse_response
-from fareway.told import explained, headers, stream_headers
+from fareway.told import headers, stream_headers
 from fareway.wire import ChatRequest, parse_chat
 from fareway.wire import Request as Parsed
 from fareway.wiring import Gateway
@@ -101,8 +102,22 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
 
     @app.post("/v1/route")
     async def route(request: Request) -> Response:
-        routed = await gateway.router.route(await _asked(gateway, request, _parse_unnamed))
-        return _json(explained(routed), request.state.rate | headers(routed))
+        asking = await _asked(gateway, request, _parse_unnamed)
+        routed = await gateway.router.judge.route(asking)
+        return _json(explained(routed, asking.bounds), request.state.rate | headers(routed))
+
+    @app.get("/v1/decisions/{id}")
+    async def decisions(request: Request, id: str) -> Response:
+        caller = await gateway.keys.caller(request.headers.get("authorization"))
+        return _json((await gateway.feedback.decision(caller, id)).told)
+
+    @app.post("/v1/feedback")
+    async def feedback(request: Request) -> Response:
+        caller = await gateway.keys.caller(request.headers.get("authorization"))
+        rate = await gateway.rates.admit(caller)
+        request.state.rate = rate.headers() if rate else {}
+        opinion = parse_opinion(await read_body(request))
+        return _json(await gateway.feedback.take(caller, opinion), request.state.rate)
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
@@ -122,7 +137,7 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        classifier = gateway.router.verdicts.classifier
+        classifier = gateway.router.judge.verdicts.classifier
         healthy = classifier is not None and bool(gateway.router.aggregators)
         return _json(
             {
@@ -146,7 +161,7 @@ async def _asked(gateway: Gateway, request: Request, parse: Callable[[bytes], R]
         request=parsed,
         caller=caller,
         bounds=Bounds.of(request.headers).within(caller.allowance.tiers),
-        session_hash=_session_hash(request, caller, parsed.body),
+        conversation=conversation(caller.tenant, request.headers.get(HEADER), parsed.body),
         begun=begun,
         deadline=begun + time_left_ms(request, gateway.settings.deadline_ms) / 1000,
         alone=request.state.alone,
@@ -159,14 +174,6 @@ def _parse_unnamed(raw: bytes) -> ChatRequest:
     """A chat request that may leave its model to us."""
     body = parse_object(raw)
     return parse_chat(raw if "model" in body else json.dumps(body | {"model": AUTO}).encode())
-
-
-def _session_hash(request: Request, caller: Caller, body: Mapping[str, Any]) -> str | None:
-    session = request.headers.get("x-fareway-session") or body.get("user")
-    if not session:
-        return None
-    named = f"{caller.tenant}|{session}".encode("utf-8", "surrogatepass")
-    return hashlib.sha256(named).hexdigest()[:16]
 
 
 def _json(
@@ -194,7 +201,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = BadRequest(
         f"{request.method} {request.url.path} is not served here. There are POST /v1/"
-        "{chat/completions, responses, embeddings, route}, GET /v1/models and GET /healthz.",
+        "{chat/completions, responses, embeddings, route, feedback}, GET /v1/{models, "
+        "decisions/ID} and GET /healthz.",
         code="unknown_url" if error.status_code == 404 else "method_not_allowed",
     )
     return _json(what.body(), dict(error.headers or {}), error.status_code)

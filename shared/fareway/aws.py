@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import aioboto3  # type: ignore[import-untyped]
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_firehose import FirehoseClient
     from types_aiobotocore_s3 import S3Client
 
+#: What a call fails with, a budget that ran out included.
+FAILURES = (BotoCoreError, ClientError, TimeoutError, OSError)
 #: One try: each caller has a budget of its own and a fallback behind it.
 CONFIG = Config(
     connect_timeout=1,

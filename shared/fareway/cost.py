@@ -37,7 +37,13 @@ class CostEvent:
     tier: str | None  # null: passed through unrouted
     lane: str  # standard | sensitive | direct
     reason: str
-    cache_hit: str  # none | local | table
+    cache_hit: str  # none | local | table | derivative
+    raised: str | None  # the tier to which feedback of the tenant's users raised the prompt
+    follow_up: (
+        str | None
+    )  # complaint | satisfied | neutral: on the answer before; null: none before
+    session_floor: str | None  # the tier below which the session does not go
+    escalated: bool  # a correction or the session lifted the tier
     requested_model: str
     served_model: str | None
     aggregator: str | None

@@ -1,8 +1,8 @@
 """Verdict + policy + what the request asks for -> Decision. Pure; no clock, no network.
 
-In order: the verdict's tier; the safety floor, which no pin lowers; the request's own bounds;
-then what each candidate can do and would cost. A tier with no fit candidate climbs; only a cost
-bound or a maximum tier ever sends a request lower.
+In order: the verdict's tier; what memory lifts it to; the safety floor, which neither a pin nor
+memory lowers; the request's own bounds; then what each candidate can do and would cost. A tier with
+no fit candidate climbs; only a cost bound or a maximum tier ever sends a request lower.
 """
 
 from __future__ import annotations
@@ -39,21 +39,35 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Lift:
+    """A tier that memory asks for at least, and why, for people."""
+
+    tier: Tier
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Where a request goes, and why.
 
     Args:
         tier: None where the request named a model of its own.
         lane: `standard`, `sensitive`, or `direct` for a model passed through.
-        reason: what moved the decision, in order, for people.
+        reasons: what moved the decision, in order, for people.
         candidates: in the order in which `dispatch` tries them.
+        escalated: whether memory lifted the tier.
     """
 
     tier: Tier | None
     complexity: int | None
     lane: str
-    reason: str
+    reasons: tuple[str, ...]
     candidates: tuple[Candidate, ...]
+    escalated: bool = False
+
+    @property
+    def reason(self) -> str:
+        return "; ".join(self.reasons)
 
 
 def complexity_of(policy: Policy, verdict: Verdict) -> int:
@@ -83,13 +97,16 @@ def decide(
     bounds: Bounds,
     needs: Needs,
     pin: Tier | None = None,
+    lifts: Sequence[Lift] = (),
 ) -> Decision:
     """The routed case.
 
     Args:
         aggregators: names of those that can be called (a key is there), in the policy's order.
         verdict: None where the prompt could not be scored.
-        pin: the tier that the request named instead of `fareway/auto`.
+        pin: the tier that the request named instead of `fareway/auto`; nothing lifts it but the
+            safety floor.
+        lifts: what corrections and the session ask for, in order.
 
     Raises:
         BadRequest: no candidate within the bounds can do what the request needs.
@@ -108,6 +125,11 @@ def decide(
     if pin is not None:
         tier = pin
         reasons.append(f"pinned to {pin}")
+    escalated = False
+    for lift in () if pin else lifts:
+        if TIERS.index(lift.tier) > TIERS.index(tier):
+            tier, escalated = lift.tier, True
+            reasons.append(lift.reason)
     if sensitive and verdict is not None:
         reasons.append(f"sensitive ({verdict.sensitivity:.2f})")
         tier = max(tier, policy.sensitivity.tier, key=TIERS.index)
@@ -123,8 +145,9 @@ def decide(
         tier=chosen,
         complexity=complexity,
         lane="sensitive" if sensitive else "standard",
-        reason="; ".join(reasons + moved),
+        reasons=(*reasons, *moved),
         candidates=tuple(candidates),
+        escalated=escalated,
     )
 
 
@@ -252,4 +275,4 @@ def pass_through(policy: Policy, aggregators: Iterable[str], model: str) -> Deci
             candidates.append(Candidate(aggregator, known or model, id_, None, price))
     if not candidates:
         raise _nothing_fits({}, ())
-    return Decision(None, None, "direct", "passed through", tuple(candidates))
+    return Decision(None, None, "direct", ("passed through",), tuple(candidates))

@@ -3,12 +3,14 @@
 FarewayError
 ├── BadRequest            400  the caller can mend it; names the field
 │   ├── PayloadTooLarge   413
-│   └── ModelNotFound     404
+│   ├── ModelNotFound     404
+│   └── DecisionNotFound  404
 ├── Unauthorised          401
 ├── BudgetExceeded        402  the key's budget has no room for the request
 ├── Forbidden             403  the key may not have what the request asks for
 ├── RateLimited           429  the key has no request left in this minute
 ├── KeysUnavailable       503  the key table does not answer and the key is not known here
+├── MemoryUnavailable     503  what was asked of memory, or told to it, can't be had now
 ├── NoAggregator          503  no aggregator has a key
 ├── UpstreamRejected      4xx  an upstream says that the request itself is wrong
 ├── AllCandidatesFailed   502, 504 or 429
@@ -74,6 +76,16 @@ class PayloadTooLarge(BadRequest):
 class ModelNotFound(BadRequest):
     status = 404
     code = "model_not_found"
+
+
+class DecisionNotFound(BadRequest):
+    status = 404
+    code = "decision_not_found"
+
+
+class MemoryUnavailable(FarewayError):
+    status = 503
+    code = "memory_unavailable"
 
 
 class Unauthorised(FarewayError):

@@ -3,8 +3,8 @@
 The line is in the Embedded Metric Format (EMF). Source: docs.aws.amazon.com/AmazonCloudWatch/
 latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html.
 
-Each metric under each dimension's value is paid for: 15 by stage, and `Requests` by 4 tiers, are
-19 (docs/adr/0011). All else is in the ledger. Counts are told when they are 0 too, so that a
+Each metric under each dimension's value is paid for: 17 by stage, and `Requests` by 4 tiers, are
+21 (docs/adr/0011). All else is in the ledger. Counts are told when they are 0 too, so that a
 metric's Sum is a number and its Average a share.
 """
 
@@ -31,6 +31,8 @@ UNITS: dict[str, str] = {
     "LedgerFallbacks": "Count",  # events that Firehose did not take
     "Unpriced": "Count",  # answered, at a cost that is not known
     "Unclassified": "Count",
+    "MemoryFailures": "Count",  # reads and writes of memory that a table did not take
+    "Escalations": "Count",  # that a complaint before them, or a correction, sent higher
     "ClassifierMs": "Milliseconds",
     "UpstreamMs": "Milliseconds",
     "OverheadMs": "Milliseconds",
@@ -46,12 +48,14 @@ class Facts:
         event: its cost event; None where it was refused or asked for none.
         ledger: where the ledger put that event: `firehose`, `s3` or `log`.
         breaker_opens: circuits that this request's failures opened.
+        forgot: reads and writes of memory that failed.
         error: the class of the error that the caller was told of; never its text.
     """
 
     event: CostEvent | None = None
     ledger: str | None = None
     breaker_opens: int = 0
+    forgot: int = 0
     error: str | None = None
 
 
@@ -127,6 +131,8 @@ def _of_event(event: CostEvent, facts: Facts, total_ms: float) -> dict[str, floa
         "LedgerFallbacks": int(facts.ledger != "firehose"),
         "Unpriced": int(answered and event.cost_usd is None),
         "Unclassified": int(event.p1 is None) if routed else None,
+        "MemoryFailures": facts.forgot,
+        "Escalations": int(event.escalated) if routed else None,
         "ClassifierMs": event.classifier_ms or None,  # 0: the cache knew
         "UpstreamMs": event.upstream_ms if event.attempts else None,
         # Tries after the first come with waits for the upstream's sake.

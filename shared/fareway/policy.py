@@ -67,6 +67,27 @@ class Attempts(_Table):
     breaker_cooldown_ms: Annotated[int, Field(ge=0)]
 
 
+class Escalation(_Table):
+    """How feedback moves tiers.
+
+    Args:
+        calm_turns: turns without a complaint after which a session comes down a tier.
+        idle_minutes: the same for time without a turn.
+        quorum: users of a tenant who must complain of a prompt's answers, more than praise them,
+            before the prompt itself starts a tier higher.
+        hold_days: for how long it does.
+    """
+
+    calm_turns: Annotated[int, Field(ge=1, le=100)] = 2
+    idle_minutes: Annotated[int, Field(ge=1, le=1440)] = 30
+    quorum: Annotated[int, Field(ge=1, le=1000)] = 2
+    hold_days: Annotated[int, Field(ge=1, le=365)] = 7
+
+    @property
+    def idle_s(self) -> float:
+        return self.idle_minutes * 60.0
+
+
 class AggregatorTable(_Table):
     base_url: Annotated[str, Field(pattern=_URL)]
     headers: dict[str, str] = {}
@@ -86,6 +107,7 @@ class _Document(_Table):
     complexity: Complexity
     sensitivity: Sensitivity
     unclassified: Unclassified
+    escalation: Escalation = Escalation()
     attempts: Attempts
     aggregators: Annotated[dict[str, AggregatorTable], Field(min_length=1)]
     tiers: dict[str, TierTable]
@@ -103,6 +125,7 @@ class Policy:
     cuts: tuple[float, ...]
     sensitivity: Sensitivity
     unclassified_tier: Tier
+    escalation: Escalation
     attempts: Attempts
     aggregators: Mapping[str, AggregatorTable]
     tiers: Mapping[Tier, TierTable]
@@ -159,6 +182,7 @@ def load_policy(file: Path, prices: PriceTable | None = None) -> Policy:
         cuts=tuple(document.complexity.cuts),
         sensitivity=document.sensitivity,
         unclassified_tier=document.unclassified.tier,
+        escalation=document.escalation,
         attempts=document.attempts,
         aggregators=document.aggregators,
         tiers={tier: document.tiers[tier] for tier in TIERS},

@@ -10,9 +10,11 @@ from typing import Generic, TypeVar
 from fareway.asks import Bounds, Needs
 from fareway.bill import Bill
 from fareway.caller import Caller
+from fareway.conversation import Conversation
 from fareway.cost import CostEvent
 from fareway.decide import Candidate, Decision
 from fareway.dispatch import Trail
+from fareway.escalate import Session, Turn
 from fareway.metrics import Facts
 from fareway.policy import Policy, Tier
 from fareway.trace import Trace
@@ -35,7 +37,7 @@ class Asked(Generic[R_co]):
     request: R_co
     caller: Caller
     bounds: Bounds
-    session_hash: str | None
+    conversation: Conversation | None
     begun: float
     deadline: float
     alone: bool = False
@@ -45,13 +47,20 @@ class Asked(Generic[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A decision with what led to it."""
+    """A decision with what led to it.
+
+    Args:
+        turn: the user's turn; None where nothing was routed.
+        session: what is known of the session with this turn.
+    """
 
     decision_id: str
     decision: Decision
     prompt_hash: str
     needs: Needs
     found: Found = NOTHING
+    turn: Turn | None = None
+    session: Session | None = None
 
 
 def cost_event(
@@ -79,7 +88,7 @@ def cost_event(
         tenant_hash=asked.caller.tenant_hash,
         key_id=asked.caller.key_id,
         tags=asked.caller.tags,
-        session_hash=asked.session_hash,
+        session_hash=asked.conversation.session_hash if asked.conversation else None,
         prompt_hash=routed.prompt_hash,
         p1=p[0],
         p2=p[1],
@@ -93,6 +102,10 @@ def cost_event(
         lane=routed.decision.lane,
         reason=reason,
         cache_hit=routed.found.hit,
+        raised=routed.found.raised,
+        follow_up=routed.turn.said if routed.turn else None,
+        escalated=routed.decision.escalated,
+        session_floor=routed.session.floor if routed.session else None,
         requested_model=asked.request.model,
         served_model=served_model,
         aggregator=candidate.aggregator if candidate else None,

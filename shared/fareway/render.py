@@ -38,20 +38,20 @@ def render(messages: Sequence[Mapping[str, Any]]) -> str:
     before or after it, the oldest first. Content that is neither text nor a known part is empty.
     """
     turns = [message for message in messages if isinstance(message, Mapping)]
-    last = _last_user(turns)
-    asked = shorten(_text(turns[last].get("content")), LAST_TURN) if last >= 0 else ""
+    last = last_user(turns)
+    asked = shorten(text_of(turns[last].get("content")), LAST_TURN) if last >= 0 else ""
     context = _context(turns, last, max(LEAST_CONTEXT, ROOM - len(asked)))
     return "\n".join(filter(None, [asked, *context]))
 
 
 def _context(turns: Sequence[Mapping[str, Any]], last: int, room: int) -> list[str]:
     """Lines of the system prompt and of the turns around the last question, within the room."""
-    system = " ".join(_text(turn.get("content")) for turn in turns if _is_system(turn)).strip()
+    system = " ".join(text_of(turn.get("content")) for turn in turns if is_system(turn)).strip()
     lines = ["System: " + shorten(system, min(SYSTEM, room))] if system else []
     room -= sum(map(len, lines))
     earlier: list[str] = []
-    for turn in reversed([t for i, t in enumerate(turns) if i != last and not _is_system(t)]):
-        text = _text(turn.get("content")) or ("[tool call]" if turn.get("tool_calls") else "")
+    for turn in reversed([t for i, t in enumerate(turns) if i != last and not is_system(t)]):
+        text = text_of(turn.get("content")) or ("[tool call]" if turn.get("tool_calls") else "")
         line = f"{str(turn.get('role', ''))[:20].capitalize()}: {shorten(text, EARLIER_TURN)}"
         if len(earlier) == EARLIER_TURNS or len(line) > room:
             break
@@ -61,15 +61,17 @@ def _context(turns: Sequence[Mapping[str, Any]], last: int, room: int) -> list[s
     return lines + earlier
 
 
-def _is_system(turn: Mapping[str, Any]) -> bool:
+def is_system(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn is the system's or the developer's."""
     return turn.get("role") in ("system", "developer")
 
 
-def _last_user(turns: Sequence[Mapping[str, Any]]) -> int:
+def last_user(turns: Sequence[Mapping[str, Any]]) -> int:
+    """The position of the last user turn, -1 where there is none."""
     return next((i for i in range(len(turns) - 1, -1, -1) if turns[i].get("role") == "user"), -1)
 
 
-def _text(content: object) -> str:
+def text_of(content: object) -> str:
     """The text of a message's content: a string, a list of parts, or nothing."""
     if isinstance(content, str):
         return content

@@ -17,16 +17,17 @@ from fareway.bill import bill, estimate_usage
 from fareway.budget import Reservation
 from fareway.cache import prompt_hash
 from fareway.cost import CostEvent
-from fareway.decide import PREFIX, Candidate, decide, pass_through, pinned_tier
+from fareway.decide import PREFIX, Candidate, pass_through
 from fareway.dispatch import Call, Trail
 from fareway.embeddings import EmbeddingsRequest
 from fareway.errors import AllCandidatesFailed, ModelNotFound, ProviderError, UpstreamRejected
+from fareway.judge import Judge
 from fareway.policy import Policy
 from fareway.providers.aggregator import Aggregator, Completion
 from fareway.providers.stream import begin
 from fareway.record import Asked, Routed, cost_event, ms_since
 from fareway.relay import CALLER_LEFT, Relay, Served, Upstream
-from fareway.verdicts import Verdicts
+from fareway.remember import Outcome, Remembering
 from fareway.wire import ChatRequest, Request
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class Journey:
     routed: Routed
     held: Reservation | None
     trail: Trail = field(default_factory=Trail)
-    keeping: asyncio.Task[None] | None = None
+    keeping: asyncio.Task[bool] | None = None
 
     @property
     def left_usd(self) -> Decimal | None:
@@ -92,31 +93,13 @@ class Router:
     """
 
     policy: Policy
-    verdicts: Verdicts
+    judge: Judge
+    remembering: Remembering
     dispatcher: Dispatch
     ledger: Recorder
     budgets: Spending
     aggregators: tuple[str, ...]
     _recording: set[asyncio.Task[Any]] = field(default_factory=set)
-
-    async def route(self, asked: Asked[ChatRequest]) -> Routed:
-        """The decision, without the call.
-
-        Raises:
-            ModelNotFound: an unknown `fareway/...` model.
-            BadRequest: nothing within the request's bounds fits.
-        """
-        chat = asked.request
-        needs = Needs.of(chat.body, chat.max_completion_tokens, chat.choices)
-        hashed = prompt_hash(asked.caller.tenant, chat.body)
-        decision_id = f"dec_{uuid.uuid4().hex}"
-        if not chat.model.startswith(PREFIX):
-            decision = pass_through(self.policy, self.aggregators, chat.model)
-            return Routed(decision_id, decision, hashed, needs)
-        pin = pinned_tier(chat.model)
-        found = await self.verdicts.of(chat.messages, hashed, alone=asked.alone)
-        decision = decide(self.policy, self.aggregators, found.verdict, asked.bounds, needs, pin)
-        return Routed(decision_id, decision, hashed, needs, found)
 
     async def complete(self, asked: Asked[ChatRequest]) -> Answer:
         """The whole way.
@@ -125,7 +108,7 @@ class Router:
             BadRequest, BudgetExceeded, UpstreamRejected, AllCandidatesFailed: in the last two
                 cases the ledger has an event too.
         """
-        journey = await self._afforded(asked, await self.route(asked))
+        journey = await self._afforded(asked, await self.judge.route(asked))
 
         async def call(at: Aggregator, candidate: Candidate, timeout_s: float) -> Completion:
             body = self._adapted(journey, candidate)
@@ -165,7 +148,7 @@ class Router:
             As `complete`. What fails later goes out in the stream.
         """
         rules = self.policy.attempts
-        journey = await self._afforded(asked, await self.route(asked))
+        journey = await self._afforded(asked, await self.judge.route(asked))
         trail = journey.trail
 
         async def call(at: Aggregator, candidate: Candidate, timeout_s: float) -> Upstream:
@@ -228,20 +211,20 @@ class Router:
     ) -> tuple[Candidate, T]:
         """What dispatch brings; the verdict is kept meanwhile. A failure is recorded."""
         routed, asked = journey.routed, journey.asked
-        if routed.found.key:
-            journey.keeping = self._begin(self.verdicts.keep(routed.found))
+        if routed.found.fresh:
+            journey.keeping = self._begin(self.judge.verdicts.keep(routed.found))
         try:
             return await self.dispatcher.dispatch(
                 routed.decision.candidates, call, timeout_ms, asked.deadline, journey.trail
             )
         except (UpstreamRejected, AllCandidatesFailed) as error:
             error.decision_id = routed.decision_id
-            event = self._event(journey, error.status)
-            await self._to_its_end(self._record(journey, event, Decimal(0)))
+            nothing = self._nothing(journey, error.status)
+            await self._to_its_end(self._record(journey, nothing, Decimal(0)))
             raise
         except asyncio.CancelledError:  # the caller left
-            event = self._event(journey, CALLER_LEFT)
-            await self._to_its_end(self._record(journey, event, Decimal(0)))
+            nothing = self._nothing(journey, CALLER_LEFT)
+            await self._to_its_end(self._record(journey, nothing, Decimal(0)))
             raise
         except Exception:  # a bug; `app` tells of it
             await self.budgets.settle(journey.held, Decimal(0))
@@ -253,7 +236,7 @@ class Router:
         """Bills what was served and records it. Embeddings have no baseline: nobody chose."""
         request, policy = journey.asked.request, self.policy
         usage = served.usage or estimate_usage(
-            self.verdicts.count, "\n".join(request.words()), "".join(served.text)
+            self.judge.verdicts.count, "\n".join(request.words()), "".join(served.text)
         )
         baseline = policy.baseline_price() if isinstance(request, ChatRequest) else None
         model, price = served.served_model, candidate.price
@@ -261,7 +244,8 @@ class Router:
         event = cost_event(
             policy, journey.asked, journey.routed, journey.trail, status, candidate, model, billed
         )
-        await self._record(journey, event, event.cost_usd)
+        said = Outcome(event, candidate, "".join(served.text), served.id)
+        await self._record(journey, said, event.cost_usd)
         return event
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
@@ -278,23 +262,23 @@ class Router:
         """Waits for what is still being recorded."""
         await asyncio.gather(*self._recording, return_exceptions=True)
 
-    def _event(self, journey: Journey, status: int) -> CostEvent:
+    def _nothing(self, journey: Journey, status: int) -> Outcome:
         """Of a request that nothing answered."""
-        return cost_event(self.policy, journey.asked, journey.routed, journey.trail, status)
+        event = cost_event(self.policy, journey.asked, journey.routed, journey.trail, status)
+        return Outcome(event)
 
-    async def _record(self, journey: Journey, event: CostEvent, cost_usd: Decimal | None) -> None:
-        """Into the ledger, off the budget, and noted for the request's log line.
+    async def _record(self, journey: Journey, outcome: Outcome, cost_usd: Decimal | None) -> None:
+        """Into the ledger and memory, off the budget, and noted for the request's log line.
 
         Args:
             cost_usd: None where it is not known: then the estimate stays in the budget.
         """
-        facts = journey.asked.facts
-        facts.event, facts.breaker_opens = event, journey.trail.breaker_opens
-        if journey.keeping:
-            await journey.keeping
-        if journey.held is None:
-            facts.ledger = await self.ledger.record(event)
-            return
-        facts.ledger, _ = await asyncio.gather(
-            self.ledger.record(event), self.budgets.settle(journey.held, cost_usd)
+        asked, routed, facts = journey.asked, journey.routed, journey.asked.facts
+        facts.event, facts.breaker_opens = outcome.event, journey.trail.breaker_opens
+        facts.ledger, forgot, _ = await asyncio.gather(
+            self.ledger.record(outcome.event),
+            self.remembering.after(asked, routed, outcome),
+            self.budgets.settle(journey.held, cost_usd),
         )
+        kept = await journey.keeping if journey.keeping else True
+        facts.forgot = forgot + (not kept) + routed.found.forgetful

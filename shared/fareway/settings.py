@@ -29,6 +29,8 @@ class Settings:
     classifier_budget_ms: int = 400
     cache_table: str = ""
     cache_budget_ms: int = 60
+    sessions_table: str = ""
+    decisions_table: str = ""
     circuits_table: str = ""
     keys_table: str = ""
     spend_table: str = ""
@@ -72,6 +74,8 @@ class Settings:
             classifier_budget_ms=number("FAREWAY_CLASSIFIER_BUDGET_MS", 400),
             cache_table=env.get("FAREWAY_CACHE_TABLE", ""),
             cache_budget_ms=number("FAREWAY_CACHE_BUDGET_MS", 60),
+            sessions_table=env.get("FAREWAY_SESSIONS_TABLE", ""),
+            decisions_table=env.get("FAREWAY_DECISIONS_TABLE", ""),
             circuits_table=env.get("FAREWAY_CIRCUITS_TABLE", ""),
             keys_table=env.get("FAREWAY_KEYS_TABLE", ""),
             spend_table=env.get("FAREWAY_SPEND_TABLE", ""),

@@ -1,4 +1,4 @@
-"""A decision, and what came of it -> what the caller is told: `x-fareway-*` headers, /v1/route.
+"""A decision, and what came of it -> what the caller is told: the `x-fareway-*` headers.
 
 A value that is not known is left out: a cost is never told as 0 for want of a price.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any
 
 from fareway.adapt import told
 from fareway.record import Routed, climbed
@@ -24,6 +23,7 @@ def headers(routed: Routed, answer: Answer | None = None) -> dict[str, str]:
         "tier": decision.tier,
         "lane": decision.lane,
         "cache": routed.found.hit,
+        "follow-up": routed.turn.said if routed.turn else None,
         "reason": decision.reason,
     }
     if answer is not None:
@@ -65,23 +65,3 @@ def _usd(amount: Decimal | None) -> str | None:
 def _header_value(value: object) -> str:
     """Printable ASCII alone: part of a value may come from an upstream."""
     return re.sub(r"[^\x20-\x7e]", "?", str(value))[:1000]
-
-
-def explained(routed: Routed) -> dict[str, Any]:
-    decision, verdict = routed.decision, routed.found.verdict
-    return {
-        "object": "fareway.decision",
-        "decision_id": routed.decision_id,
-        "tier": decision.tier,
-        "complexity": decision.complexity,
-        "score": round(verdict.score, 4) if verdict else None,
-        "probabilities": [round(p, 4) for p in verdict.probabilities] if verdict else None,
-        "sensitivity": round(verdict.sensitivity, 4) if verdict else None,
-        "lane": decision.lane,
-        "reason": decision.reason,
-        "cache_hit": routed.found.hit,
-        "candidates": [
-            {"aggregator": c.aggregator, "model": c.model, "id": c.id, "tier": c.tier}
-            for c in decision.candidates
-        ],
-    }

@@ -1,20 +1,32 @@
-"""A prompt -> its verdict: from the cache or the classifier; with a teacher, its complexity."""
+"""A prompt -> its verdict: remembered or made; with a teacher, its complexity is the teacher's."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from fareway.bill import four_characters
-from fareway.cache import Hit, cache_key
+from fareway.cache import cache_key, last_turn
+from fareway.escalate import Session, highest
+from fareway.fingerprint import Fingerprint, fingerprint
 from fareway.log import log
+from fareway.memory import Entry, Hit, Recalled
+from fareway.policy import Tier
 from fareway.render import render
 from fareway.verdict import Verdict
 
 #: A prompt of at most so many characters is short: some 250 tokens.
 SHORT = 1_000
+#: A derivative's own verdict may be so far from the earlier one and no further: a sensitivity
+#: apart, a score above. What it adds or changes would else count for nothing.
+SENSITIVITY_APART, SCORE_ABOVE = 0.2, 0.5
+
+
+#: A verdict, and the milliseconds that it took.
+Timed = tuple[Verdict | None, float]
 
 
 class Scorer(Protocol):
@@ -30,12 +42,34 @@ class Teacher(Protocol):
     def sign(self, verdict: Verdict, complexity: int | None) -> Verdict: ...
 
 
-class Memory(Protocol):
+class Remembers(Protocol):
     @property
     def remote(self) -> bool: ...
-    def get_local(self, key: str) -> Verdict | None: ...
-    async def get(self, key: str) -> Verdict | None: ...
-    async def put(self, key: str, verdict: Verdict) -> None: ...
+    @property
+    def secret(self) -> bytes: ...
+    @property
+    def ttl_s(self) -> float: ...
+    def get_local(self, key: str) -> Entry | None: ...
+    async def recall(
+        self, key: str | None, prompt: Fingerprint | None, session: str | None
+    ) -> Recalled: ...
+    async def keep(self, key: str, prompt: Fingerprint | None, entry: Entry) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked, as far as a verdict is concerned.
+
+    Args:
+        body: the request.
+        hashed: its prompt hash.
+        session: key of its session's state; None where there is none.
+    """
+
+    tenant: str
+    body: Mapping[str, Any]
+    hashed: str
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +78,29 @@ class Found:
 
     Args:
         hit: where it was found; `none`: it was made.
-        key: where the verdict is new and worth keeping.
+        key: of the prompt's entry in memory.
+        entry: what is remembered of it; `fresh`: it is new and worth keeping.
+        fingerprint: by which derivatives may find it.
+        raised: the tier that a correction asks for at least.
+        session: what is remembered of the session.
+        forgetful: memory did not answer.
     """
 
     verdict: Verdict | None
-    hit: Hit
+    hit: Hit = "none"
     cache_ms: float = 0.0
     classifier_ms: float = 0.0
     key: str | None = None
+    entry: Entry | None = None
+    fresh: bool = False
+    fingerprint: Fingerprint | None = None
+    raised: Tier | None = None
+    session: Session | None = None
+    forgetful: bool = False
 
 
 #: Of a request that was not to be classified.
-NOTHING = Found(None, "none")
+NOTHING = Found(None)
 
 
 @dataclass(slots=True)
@@ -70,7 +115,7 @@ class Verdicts:
 
     policy_version: str
     scorer: Scorer | None
-    memory: Memory
+    memory: Remembers
     budget_s: float
     teacher: Teacher | None = None
 
@@ -82,90 +127,154 @@ class Verdicts:
         version = self.scorer.version
         return self.teacher.version(version) if self.teacher else version
 
-    async def keep(self, found: Found) -> None:
-        """Keeps a verdict that is new."""
-        if found.key and found.verdict:
-            await self.memory.put(found.key, found.verdict)
+    async def keep(self, found: Found) -> bool:
+        """Keeps an entry that is new -> whether memory took it."""
+        if not (found.fresh and found.key and found.entry):
+            return True
+        prompt = found.fingerprint if found.hit == "none" else None
+        return await self.memory.keep(found.key, prompt, found.entry)
 
     def count(self, text: str) -> int:
         """How many tokens a text is; about four characters each where no tokenizer was loaded."""
         return self.scorer.count(text) if self.scorer else four_characters(text)
 
-    async def of(
-        self, messages: list[dict[str, Any]], hashed: str, *, alone: bool = False
-    ) -> Found:
-        """The verdict, from the cache or the classifier; they run side by side.
+    async def of(self, prompt: Prompt, *, alone: bool = False) -> Found:
+        """The verdict, remembered or made; the classifier works while memory is asked.
 
-        A teacher costs money: it is asked once the cache does not know. A verdict that had to do
-        without it is not kept.
+        The sensitivity is always that of the very prompt. Of another that it repeats with small
+        changes it takes the complexity, and what feedback made of it. A teacher costs money: it
+        is asked once memory does not know. A verdict that had to do without it is not kept.
 
         Args:
             alone: no other request is being served here. A short prompt is then scored on the
                 spot where nothing else has to be waited for: a thread would be a detour.
         """
-        version = self.classifier
-        key = cache_key(hashed, self.policy_version, version or "none")
+        key = cache_key(prompt.hashed, self.policy_version, self.classifier or "none")
         begun = time.monotonic()
-        if (known := self.memory.get_local(key)) is not None:
-            return Found(known, "local", _ms_since(begun))
-        text = render(messages)
-        if alone and len(text) <= SHORT and self.teacher is None and not self.memory.remote:
-            verdict, classifier_ms = self._score_now(text)
-            return Found(verdict, "none", 0.0, classifier_ms, key if verdict else None)
-        scoring = asyncio.create_task(self._score(text))
-        known = await self.memory.get(key)
+        if (known := self.memory.get_local(key)) is not None and known.verdict is not None:
+            cache_ms = _ms_since(begun)
+            recalled = await self._session(prompt)
+            return self._exact(key, known, "local", cache_ms, recalled)
+        text = render(prompt.body["messages"])
+        inline = alone and len(text) <= SHORT and self.teacher is None and not self.memory.remote
+        scoring = self._begin(text, inline)
+        await asyncio.sleep(0)  # lets the scorer's thread begin
+        repeated = self._fingerprint(prompt)
+        recalled = await self.memory.recall(key, repeated, prompt.session)
         cache_ms = _ms_since(begun)
-        if known is not None:
+        if recalled.exact is not None and recalled.exact.verdict is not None:
             scoring.cancel()
-            return Found(known, "table", cache_ms)
-        verdict, classifier_ms = await self._taught(text, scoring)
-        kept = key if verdict and verdict.classifier == version else None
-        return Found(verdict, "none", cache_ms, classifier_ms, kept)
+            return self._exact(key, recalled.exact, "table", cache_ms, recalled)
+        verdict, classifier_ms = await self._scored(scoring)
+        earlier = recalled.derivative
+        if not (verdict and earlier and earlier.verdict and _agree(verdict, earlier.verdict)):
+            earlier = None
+            verdict, classifier_ms = await self._taught(text, verdict, classifier_ms)
+        elif earlier.verdict:
+            verdict = replace(earlier.verdict, sensitivity=verdict.sensitivity)
+        raised = self._raised(earlier, recalled.exact)
+        found = Found(
+            verdict,
+            "derivative" if earlier else "none",
+            cache_ms,
+            classifier_ms,
+            key,
+            fingerprint=repeated,
+            raised=raised,
+            session=recalled.session,
+            forgetful=recalled.failed,
+        )
+        if verdict is None or verdict.classifier != self.classifier:
+            return found
+        expires_at = time.time() + self.memory.ttl_s
+        entry = Entry(verdict, expires_at, root=key, bands=repeated.writes if repeated else ())
+        if source := earlier or recalled.exact:
+            entry = replace(
+                entry,
+                raised=source.raised,
+                raised_until=source.raised_until,
+                root=earlier.root if earlier else key,
+                bands=earlier.bands if earlier else entry.bands,
+            )
+        return replace(found, entry=entry, fresh=True)
 
-    async def _taught(
-        self, text: str, scoring: asyncio.Task[tuple[Verdict | None, float]]
-    ) -> tuple[Verdict | None, float]:
-        """The classifier's verdict; with a teacher, asked meanwhile, the complexity is its."""
-        if self.teacher is None or self.scorer is None:
-            return await scoring
-        begun = time.monotonic()
-        (verdict, _), complexity = await asyncio.gather(scoring, self.teacher.complexity(text))
-        return verdict and self.teacher.sign(verdict, complexity), _ms_since(begun)
+    async def _session(self, prompt: Prompt) -> Recalled:
+        if prompt.session is None:
+            return Recalled()
+        return await self.memory.recall(None, None, prompt.session)
 
-    def _score_now(self, text: str) -> tuple[Verdict | None, float]:
-        """The same, in this thread; as long as it takes, which is a few milliseconds."""
-        begun = time.monotonic()
+    def _exact(
+        self, key: str, entry: Entry, hit: Hit, cache_ms: float, recalled: Recalled
+    ) -> Found:
+        return Found(
+            entry.verdict,
+            hit,
+            cache_ms,
+            key=key,
+            entry=entry,
+            raised=self._raised(entry, recalled.derivative),
+            session=recalled.session,
+            forgetful=recalled.failed,
+        )
+
+    def _raised(self, *entries: Entry | None) -> Tier | None:
+        """The tier that corrections ask for, those of a prompt that this one repeats included."""
+        now = time.time()
+        raised = [e.raised for e in entries if e and e.raised and e.raised_until > now]
+        return highest(*raised) if raised else None
+
+    def _fingerprint(self, prompt: Prompt) -> Fingerprint | None:
+        turn = last_turn(prompt.tenant, prompt.body)
+        if turn is None:
+            return None
+        text, context = turn
+        partition = cache_key(context, self.policy_version, self.classifier or "none")
+        return fingerprint(text, partition, self.memory.secret)
+
+    def _begin(self, text: str, inline: bool) -> asyncio.Future[Timed]:
+        """Sets the scorer to work, in a thread of its own unless `inline`."""
+        loop = asyncio.get_running_loop()
+        if not inline and self.scorer is not None:
+            return loop.run_in_executor(None, self._timed, text)
+        scored: asyncio.Future[Timed] = loop.create_future()
         try:
-            verdict = self.scorer.score(text) if self.scorer else None
+            scored.set_result(self._timed(text))
         except Exception as error:
-            _log_failure(error)
-            return None, _ms_since(begun)
-        return verdict, _ms_since(begun)
+            scored.set_exception(error)
+        return scored
 
-    async def _score(self, text: str) -> tuple[Verdict | None, float]:
-        """The classifier's verdict within its budget; None when it has none to give."""
-        if self.scorer is None:
-            return None, 0.0
+    def _timed(self, text: str) -> Timed:
         begun = time.monotonic()
-        scoring = asyncio.get_running_loop().run_in_executor(None, self.scorer.score, text)
+        return self.scorer.score(text) if self.scorer else None, _ms_since(begun)
+
+    async def _scored(self, scoring: asyncio.Future[Timed]) -> Timed:
+        """The scorer's verdict within its budget; None when it has none to give."""
         try:
             # `wait_for` would look at the clock alone, and throw away a verdict that is there when
             # it is the loop that was held up.
             done, _ = await asyncio.wait({scoring}, timeout=self.budget_s)
             if not done:
                 raise TimeoutError
-            verdict = scoring.result()
-        except Exception as error:
-            _log_failure(error)
-            return None, _ms_since(begun)
+            return scoring.result()
+        except Exception as error:  # whatever fails in a model, the request goes on without it
+            log("error", "classifier failed", error=type(error).__name__)
+            return None, self.budget_s * 1000
         finally:
             scoring.cancel()
-        return verdict, _ms_since(begun)
+
+    async def _taught(self, text: str, verdict: Verdict | None, classifier_ms: float) -> Timed:
+        """The same verdict; with a teacher, the complexity is the teacher's."""
+        if self.teacher is None or verdict is None:
+            return verdict, classifier_ms
+        begun = time.monotonic()
+        complexity = await self.teacher.complexity(text)
+        return self.teacher.sign(verdict, complexity), classifier_ms + _ms_since(begun)
 
 
-def _log_failure(error: Exception) -> None:
-    """Whatever fails in a model, the request goes on without it."""
-    log("error", "classifier failed", error=type(error).__name__)
+def _agree(own: Verdict, earlier: Verdict) -> bool:
+    """Whether a derivative's own verdict lets it take the earlier complexity."""
+    apart = abs(own.sensitivity - earlier.sensitivity)
+    return apart <= SENSITIVITY_APART and own.score <= earlier.score + SCORE_ABOVE
 
 
 def _ms_since(begun: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,22 +14,32 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fareway.aws import Aws
 from fareway.breaker import Breakers
 from fareway.budget import Budgets
-from fareway.cache import DecisionCache
 from fareway.circuits import Circuits
 from fareway.classify import Classifier
+from fareway.corrections import Corrections
+from fareway.decisions import Decisions
 from fareway.dispatch import Dispatcher
 from fareway.errors import ClassifierUnavailable, ConfigError
+from fareway.feedback import Feedback
+from fareway.judge import Judge
 from fareway.keys import Keys, KeyTable, OneKey
 from fareway.ledger import Ledger
 from fareway.log import log
+from fareway.memory import Memory
 from fareway.policy import Policy, load_policy
 from fareway.providers.aggregator import Aggregator
 from fareway.providers.http import Http
 from fareway.rate import Rates
+from fareway.remember import Remembering
 from fareway.route import Router
+from fareway.sessions import Sessions
 from fareway.settings import Settings
 from fareway.teacher import NAME, Teacher
 from fareway.verdicts import Verdicts
+
+
+#: Budgets of memory's writes, in budgets of its read.
+WRITES = 4
 
 
 @dataclass(slots=True)
@@ -41,6 +52,7 @@ class Gateway:
     rates: Rates
     budgets: Budgets
     router: Router
+    feedback: Feedback
     aws: Aws
     http: Http
 
@@ -65,10 +77,22 @@ def build(settings: Settings) -> Gateway:
     if not aggregators:
         log("warning", "no aggregator has a key", aggregators=list(policy.aggregators))
     budgets = Budgets(aws, settings.spend_table)
+    budget_s = settings.cache_budget_ms / 1000
+    memory = Memory(
+        aws,
+        settings.cache_table,
+        settings.sessions_table,
+        budget_s,
+        _memory_secret(upstream_keys),
+    )
+    # what is written goes out beside the cost event, which takes its time too
+    sessions = Sessions(aws, settings.sessions_table, WRITES * budget_s)
+    decisions = Decisions(aws, settings.decisions_table, WRITES * budget_s)
+    corrections = Corrections(aws, settings.cache_table, policy.escalation, memory.forget, WRITES * budget_s)
     verdicts = Verdicts(
         policy.version,
         load_classifier(settings),
-        DecisionCache(aws, settings.cache_table, settings.cache_budget_ms / 1000),
+        memory,
         settings.classifier_budget_ms / 1000,
         _router_teacher(settings, policy, upstream_keys, http),
     )
@@ -83,7 +107,8 @@ def build(settings: Settings) -> Gateway:
     )
     router = Router(
         policy=policy,
-        verdicts=verdicts,
+        judge=Judge(policy, verdicts, tuple(aggregators)),
+        remembering=Remembering(policy.escalation, sessions, decisions, corrections),
         dispatcher=Dispatcher(aggregators, rules, circuits),
         ledger=ledger,
         budgets=budgets,
@@ -95,7 +120,8 @@ def build(settings: Settings) -> Gateway:
     if settings.keys_table and not settings.spend_table:
         log("warning", "no spend table: budgets and rates of keys do not hold")
     rates = Rates(aws, settings.spend_table)
-    return Gateway(settings, policy, keys, rates, budgets, router, aws, http)
+    feedback = Feedback(policy.escalation, sessions, decisions, corrections)
+    return Gateway(settings, policy, keys, rates, budgets, router, feedback, aws, http)
 
 
 def circuit_names(policy: Policy, aggregators: Iterable[str]) -> list[str]:
@@ -169,6 +195,14 @@ def _aggregators(
         for name, table in policy.aggregators.items()
         if keys.get(name)
     }
+
+
+def _memory_secret(upstream_keys: Mapping[str, str]) -> bytes:
+    """The key of memory's hashes: made of secrets that the tables do not hold.
+
+    It is the same in all processes; with other upstream keys derivatives are learned anew.
+    """
+    return hashlib.sha256(json.dumps(["memory", upstream_keys], sort_keys=True).encode()).digest()
 
 
 def _upstream_keys(settings: Settings) -> dict[str, str]:

@@ -8,6 +8,8 @@ from decimal import Decimal
 import pytest
 
 from fareway.asks import Bounds
+from fareway.judge import Judge
+from fareway.memory import Recalled
 from fareway.prices import Usage
 from fareway.providers.aggregator import Completion
 from fareway.record import Asked
@@ -22,7 +24,7 @@ from tests.builders import a_caller, a_chat, a_completion, a_policy, a_verdict, 
 class Parts:
     """All parts of a router in one; `at` names the one that holds until `go` is set."""
 
-    version, remote = "test-1", False
+    version, remote, secret, ttl_s = "test-1", False, b"", 60
 
     def __init__(self, at: str) -> None:
         self.at, self.reached, self.go = at, asyncio.Event(), asyncio.Event()
@@ -39,11 +41,16 @@ class Parts:
     def get_local(self, key):
         return None
 
-    async def get(self, key):
-        return None
+    async def recall(self, key, prompt, session):
+        return Recalled()
 
-    async def put(self, key, verdict):
-        await self._held("put")
+    async def keep(self, key, prompt, entry):
+        await self._held("keep")
+        return True
+
+    async def after(self, asked, routed, outcome):
+        await self._held("remember")
+        return 0
 
     async def reserve(self, caller, usd, *, over=False):
         await self._held("reserve")
@@ -68,13 +75,15 @@ class Held:
 
 
 @pytest.mark.parametrize(
-    ("at", "status"), [("reserve", None), ("dispatch", 499), ("put", 200), ("record", 200)]
+    ("at", "status"),
+    [("reserve", None), ("dispatch", 499), ("keep", 200), ("remember", 200), ("record", 200)],
 )
 async def test_nothing_is_lost_wherever_the_caller_leaves(at, status):
     parts = Parts(at)
     policy = a_policy()
     verdicts = Verdicts(policy.version, parts, parts, 5.0)
-    router = Router(policy, verdicts, parts, parts, parts, ("tokenmix",))
+    judge = Judge(policy, verdicts, ("tokenmix",))
+    router = Router(policy, judge, parts, parts, parts, parts, ("tokenmix",))
     asked = Asked(
         parse_chat(raw(a_chat())), a_caller(daily_usd=1), Bounds(), None, 0.0, 60.0, alone=True
     )

@@ -84,6 +84,8 @@ def test_an_answered_request_is_told_whole():
         "LedgerFallbacks": 0,
         "Unpriced": 0,
         "Unclassified": 0,
+        "MemoryFailures": 0,
+        "Escalations": 0,
         "ClassifierMs": 1.5,
         "UpstreamMs": 120.0,
         "OverheadMs": 30.0,
@@ -106,6 +108,8 @@ def test_an_answered_request_is_told_whole():
         pytest.param(line(an_event(), ledger="s3"), "LedgerFallbacks", 1, id="S3"),
         pytest.param(line(an_event(), ledger="log"), "LedgerFallbacks", 1, id="log"),
         pytest.param(line(an_event(), breaker_opens=2), "BreakerOpens", 2, id="breakers"),
+        pytest.param(line(an_event(), forgot=3), "MemoryFailures", 3, id="memory"),
+        pytest.param(line(an_event(escalated=True)), "Escalations", 1, id="escalated"),
         pytest.param(line(an_event(cost_usd=None)), "Unpriced", 1, id="no price"),
         pytest.param(line(an_event(cost_usd=Decimal(0))), "Unpriced", 0, id="free is a price"),
         pytest.param(
@@ -131,7 +135,7 @@ def test_each_count_tells_what_it_says(document, metric, value):
         pytest.param(line(an_event(attempts=0)), {"OverheadMs", "UpstreamMs"}, id="no call"),
         pytest.param(
             line(an_event(lane="direct", tier=None, p1=None)),
-            {"CacheHits", "Unclassified"},
+            {"CacheHits", "Unclassified", "Escalations"},
             id="passed through",
         ),
         pytest.param(

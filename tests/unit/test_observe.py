@@ -46,7 +46,7 @@ class World:
             )
         )
         router = self.gateway.router
-        router.verdicts.scorer = FixedScorer()
+        router.judge.verdicts.scorer = FixedScorer()
         self.upstream = Answering(self.answer)
         router.dispatcher.aggregators = {
             "tokenmix": Aggregator("tokenmix", "http://upstream/v1", "k", self.upstream, {})

@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fareway.asks import Bounds
+from fareway.judge import Judge
 from fareway.keys import OneKey
+from fareway.memory import Recalled
 from fareway.record import Asked
-from fareway.route import Router
 from fareway.verdicts import Verdicts
 from fareway.wire import parse_chat
-from tests.builders import a_chat, a_policy, a_verdict, raw
+from tests.builders import a_chat, a_policy, a_prompt, a_verdict, raw
 
 
 class FixedScorer:
@@ -29,33 +30,27 @@ class FixedScorer:
 
 
 class NoMemory:
+    remote, secret, ttl_s = False, b"", 60
+
     def get_local(self, key):
         return None
 
-    remote = False
+    async def recall(self, key, prompt, session):
+        return Recalled()
 
-    async def get(self, key):
-        return None
-
-    async def put(self, key, verdict):
+    async def keep(self, key, prompt, entry):
         raise AssertionError("nothing is kept where only the decision is asked")
 
 
-def a_router(scorer, memory=None, budget_s=5.0):
-    return Router(
-        policy=a_policy(),
-        verdicts=Verdicts(a_policy().version, scorer, memory or NoMemory(), budget_s),
-        dispatcher=None,
-        ledger=None,
-        budgets=None,
-        aggregators=("tokenmix",),
-    )
+def a_judge(scorer, memory=None, budget_s=5.0):
+    verdicts = Verdicts(a_policy().version, scorer, memory or NoMemory(), budget_s)
+    return Judge(a_policy(), verdicts, ("tokenmix",))
 
 
-async def routed(router, prompt="Hello"):
+async def routed(judge, prompt="Hello"):
     caller = await OneKey("k").caller("Bearer k")
     asked = Asked(parse_chat(raw(a_chat(prompt))), caller, Bounds(), None, 0.0, 60.0)
-    return await router.route(asked)
+    return await judge.route(asked)
 
 
 async def test_a_verdict_that_is_there_counts_however_late_it_is_looked_at():
@@ -71,7 +66,7 @@ async def test_a_verdict_that_is_there_counts_however_late_it_is_looked_at():
             return super().score(text)
 
     class HoldsUpTheLoop(NoMemory):
-        async def get(self, key):
+        async def recall(self, key, prompt, session):
             for _ in range(3):
                 await asyncio.sleep(0)  # the scoring begins
             until = time.monotonic() + 2 * budget_s
@@ -79,8 +74,9 @@ async def test_a_verdict_that_is_there_counts_however_late_it_is_looked_at():
             pool.submit(lambda: None).result()  # the pool's one thread has scored
             while time.monotonic() < until:
                 pass
+            return Recalled()
 
-    found = await routed(a_router(Meanwhile(), HoldsUpTheLoop(), budget_s))
+    found = await routed(a_judge(Meanwhile(), HoldsUpTheLoop(), budget_s))
     assert found.found.verdict == a_verdict(2, 0.2)
 
 
@@ -92,7 +88,7 @@ async def test_a_classifier_that_takes_too_long_is_not_waited_for():
         def score(self, text):
             asyncio.run_coroutine_threadsafe(until.wait(), loop).result()
 
-    found = await routed(a_router(Stuck(), budget_s=0.01))
+    found = await routed(a_judge(Stuck(), budget_s=0.01))
     until.set()
     assert found.found.verdict is None
     assert found.decision.lane == "sensitive"
@@ -100,10 +96,10 @@ async def test_a_classifier_that_takes_too_long_is_not_waited_for():
 
 @pytest.mark.parametrize("alone", [True, False])
 async def test_a_request_alone_gets_the_same_verdict(alone):
-    verdicts = a_router(FixedScorer()).verdicts
-    found = await verdicts.of(a_chat()["messages"], "hash", alone=alone)
+    verdicts = a_judge(FixedScorer()).verdicts
+    found = await verdicts.of(a_prompt(), alone=alone)
     assert found.verdict == a_verdict(2, 0.2)
-    assert found.key
+    assert found.fresh
 
 
 async def test_a_classifier_that_breaks_while_alone_costs_no_request(logged):
@@ -111,6 +107,6 @@ async def test_a_classifier_that_breaks_while_alone_costs_no_request(logged):
         def score(self, text):
             raise RuntimeError
 
-    found = await a_router(Broken()).verdicts.of(a_chat()["messages"], "hash", alone=True)
-    assert (found.verdict, found.key) == (None, None)
+    found = await a_judge(Broken()).verdicts.of(a_prompt(), alone=True)
+    assert (found.verdict, found.fresh) == (None, False)
     assert logged()[0]["message"] == "classifier failed"

@@ -57,6 +57,11 @@ class Completion:
     cost_usd: Decimal | None
 
     @property
+    def id(self) -> str | None:
+        """The completion's own, as the caller sees it."""
+        return id_ if isinstance(id_ := self.body.get("id"), str) else None
+
+    @property
     def text(self) -> list[str]:
         """What each choice says, for counting."""
         return [*words([choice.get("message") for choice in self.body.get("choices", ())])]

@@ -62,6 +62,7 @@ class Stream:
     usage: Usage | None = None
     cost_usd: Decimal | None = None
     text: list[str] = field(default_factory=list)
+    id: str | None = None
     _finished: dict[int, bool] = field(default_factory=dict)  # by choice: True once it is over
     _done: bool = False
     _held: list[Chunk] = field(default_factory=list)
@@ -149,6 +150,8 @@ class Stream:
         error_in_body(said)
         if isinstance(model := said.get("model"), str) and model:
             self.served_model = model
+        if self.id is None and isinstance(id_ := said.get("id"), str):
+            self.id = id_
         if isinstance(usage := said.get("usage"), dict):
             self.usage = read_usage(usage) or self.usage
             cost_usd = read_cost(usage)
@@ -188,6 +191,10 @@ class Whole:
     @property
     def text(self) -> list[str]:
         return self.completion.text
+
+    @property
+    def id(self) -> str | None:
+        return self.completion.id
 
     async def chunks(self) -> AsyncIterator[Chunk]:
         for said in as_chunks(self.completion.body):

@@ -1,0 +1,89 @@
+"""A request -> the decision of it: what the prompt is, what is remembered, what is allowed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fareway.asks import Needs
+from fareway.cache import prompt_hash
+from fareway.decide import PREFIX, Lift, complexity_of, decide, pass_through, pinned_tier
+from fareway.escalate import Session, Turn, after_turn, highest, lift, stay
+from fareway.follow_up import FollowUp, follow_up
+from fareway.policy import Policy, Tier
+from fareway.record import Asked, Routed
+from fareway.verdicts import Found, Prompt, Verdicts
+from fareway.wire import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """The way to a decision.
+
+    Args:
+        aggregators: names of those that can be called, in the policy's order.
+        now: seconds since the epoch.
+    """
+
+    policy: Policy
+    verdicts: Verdicts
+    aggregators: tuple[str, ...]
+    now: Callable[[], float] = time.time
+
+    async def route(self, asked: Asked[ChatRequest]) -> Routed:
+        """The decision, without the call.
+
+        Raises:
+            ModelNotFound: an unknown `fareway/...` model.
+            BadRequest: nothing within the request's bounds fits.
+        """
+        chat, talk = asked.request, asked.conversation
+        needs = Needs.of(chat.body, chat.max_completion_tokens, chat.choices)
+        hashed = prompt_hash(asked.caller.tenant, chat.body)
+        decision_id = f"dec_{uuid.uuid4().hex}"
+        if not chat.model.startswith(PREFIX):
+            decision = pass_through(self.policy, self.aggregators, chat.model)
+            return Routed(decision_id, decision, hashed, needs)
+        pin = pinned_tier(chat.model)
+        session_key = talk.key if talk else None
+        prompt = Prompt(asked.caller.tenant, chat.body, hashed, session_key)
+        found = await self.verdicts.of(prompt, alone=asked.alone)
+        turn = Turn(self._said(chat, found), hashed, self._base(found), self.now())
+        session = after_turn(found.session or Session(), turn, self.policy.escalation)
+        lifts = self._lifts(found, turn, session, needs)
+        decision = decide(
+            self.policy, self.aggregators, found.verdict, asked.bounds, needs, pin, lifts
+        )
+        return Routed(decision_id, decision, hashed, needs, found, turn, session)
+
+    def _said(self, chat: ChatRequest, found: Found) -> FollowUp | None:
+        """What the turn says of the answer before it."""
+        said, before = follow_up(chat.messages), found.session
+        if said is None and before and before.last and len(chat.messages) == 1:
+            # A client that sends no history: the answer before is the session's.
+            said = follow_up([{"role": "assistant", "content": ""}, *chat.messages])
+        return said
+
+    def _base(self, found: Found) -> Tier:
+        """The tier that would have the prompt if it stood alone."""
+        if found.verdict is None:
+            return self.policy.unclassified_tier
+        return highest(self.policy.tier(complexity_of(self.policy, found.verdict)), found.raised)
+
+    def _lifts(self, found: Found, turn: Turn, session: Session, needs: Needs) -> list[Lift]:
+        """What corrections and the session ask for, in order."""
+        lifts = []
+        if found.raised:
+            lifts.append(Lift(found.raised, f"raised to {found.raised}: users complained of it"))
+        if floor := lift(session, turn.said):
+            lifts.append(floor)
+        if found.session and found.verdict:
+            base = highest(turn.base, session.floor)
+            sensitive = found.verdict.sensitivity >= self.policy.sensitivity.threshold
+            warm = stay(
+                self.policy, self.aggregators, found.session, base, sensitive, needs, turn.at
+            )
+            lifts += [warm] if warm else []
+        return lifts

@@ -1,0 +1,124 @@
+"""What is kept of a request once it is over: its session, its decision, its complaint.
+
+All of it is written side by side, beside the cost event. A table that does not take it costs
+memory, and the request nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from fareway.aws import FAILURES
+from fareway.conversation import Conversation
+from fareway.corrections import Corrections
+from fareway.cost import CostEvent
+from fareway.decide import Candidate
+from fareway.decisions import Decisions, Remembered
+from fareway.escalate import Answered, Session, after_turn
+from fareway.explain import explained
+from fareway.policy import Escalation
+from fareway.record import Asked, Routed
+from fareway.sessions import Sessions
+from fareway.wire import ChatRequest, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request.
+
+    Args:
+        candidate: that answered; None where nothing did.
+        text: what it said, for the session's key alone.
+        completion_id: the answer's own id.
+    """
+
+    event: CostEvent
+    candidate: Candidate | None = None
+    text: str = ""
+    completion_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """The three memories that a request leaves something in."""
+
+    rules: Escalation
+    sessions: Sessions
+    decisions: Decisions
+    corrections: Corrections
+
+    async def after(self, asked: Asked[Request], routed: Routed, outcome: Outcome) -> int:
+        """Keeps what is to be kept -> how many of the writes failed. Never raises."""
+        if not isinstance(asked.request, ChatRequest):
+            return 0
+        answer = _answered(routed, outcome)
+        talk = asked.conversation
+        key = _session_key(talk, outcome)
+        found = routed.found
+        one = Remembered(
+            routed.decision_id,
+            explained(routed, asked.bounds, outcome.event),
+            answer,
+            found.entry.root if found.entry else None,
+            found.entry.bands if found.entry else (),
+            key,
+            talk.voice if talk else "",
+            outcome.completion_id,
+        )
+        kept = await asyncio.gather(
+            self.decisions.keep(asked.caller.tenant_hash, one),
+            self._session(routed, key, answer),
+            self._complaint(asked, routed),
+        )
+        return kept.count(False)
+
+    async def _session(self, routed: Routed, key: str | None, answer: Answered | None) -> bool:
+        turn = routed.turn
+        if key is None or turn is None or not self.sessions.table:
+            return True
+
+        def change(session: Session) -> Session:
+            heard = after_turn(session, turn, self.rules)
+            return replace(heard, last=answer) if answer else heard
+
+        return (
+            await self.sessions.change(key, change, routed.found.session or Session()) is not None
+        )
+
+    async def _complaint(self, asked: Asked[Request], routed: Routed) -> bool:
+        """A complaint of the answer before is a vote on its prompt."""
+        before, turn, talk = routed.found.session, routed.turn, asked.conversation
+        if not (turn and turn.said == "complaint" and talk and before and before.last):
+            return True
+        last = before.last
+        if turn.hashed == before.turn or last.decision_id in before.counted:
+            return True
+        try:
+            failed = await self.decisions.get(asked.caller.tenant_hash, last.decision_id)
+        except FAILURES:
+            return False
+        if failed is None or failed.key is None:
+            return True
+        vote = self.corrections.vote(failed.key, failed.bands, last.tier, talk.voice, up=False)
+        return await vote is not None
+
+
+def _answered(routed: Routed, outcome: Outcome) -> Answered | None:
+    event, candidate = outcome.event, outcome.candidate
+    if candidate is None or candidate.tier is None:
+        return None
+    return Answered(
+        routed.decision_id,
+        candidate.tier,
+        candidate.aggregator,
+        candidate.model,
+        event.prompt_tokens or 0,
+        event.completion_tokens or 0,
+        (event.cached_tokens or 0) + (event.cache_write_tokens or 0),
+    )
+
+
+def _session_key(talk: Conversation | None, outcome: Outcome) -> str | None:
+    """Where the next turn will look; the state of before moves there with the first answer."""
+    return talk.key_after(outcome.text) if talk else None
