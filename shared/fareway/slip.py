@@ -1,0 +1,100 @@
+"""Whether a word is another one with a slip of a finger, where of the other only a hash is known.
+
+Every word that one slip leads to is made and tried. A slip makes a word that there is not: where
+both are words of the prompt's language, somebody meant the other one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from fareway.canonical import glued, negates
+
+#: Letters of a word that may have a slip.
+SHORTEST, LONGEST = 3, 20
+#: Of a word that is on no list: letters at least, and how many at its begin and end must stand.
+UNLISTED, HEAD, TAIL = 6, 1, 2
+#: Whose common words are listed; each has a bit of a slot of the filter.
+LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pt", "ru")
+#: A prompt may be in a language where of the first SAMPLE of its words this share is listed, and
+#: this share of those that are in the likeliest.
+SAMPLE, SHARE, CLOSE = 16, 0.5, 0.9
+#: A word that is common in so many of them may be one of any.
+ANYWHERE = 3
+_PLACES = struct.Struct("<5I")
+_ALPHABETS = (
+    "abcdefghijklmnopqrstuvwxyz",
+    "абвгдежзийклмнопрстуфхцчшщъыьэюяіїєґ",
+    "αβγδεζηθικλμνξοπρστυφχψω",
+)
+
+
+def is_slip(word: str, there: bytes, prompt: Sequence[str], hashed: Callable[[str], bytes]) -> bool:
+    """Whether a word is one with this hash but for one slip, and no other word was meant.
+
+    Args:
+        word: canonical, of the prompt.
+        prompt: its canonical words.
+    """
+    if not SHORTEST <= len(word) <= LONGEST or not word.isalpha() or negates(word):
+        return False
+    letters = next((a for a in _ALPHABETS if word[0] in a), None)
+    others = slips(word, letters or "".join(sorted(set("".join(prompt)))))
+    other = next((other for other in others if hashed(other) == there), None)
+    return other is not None and _slipped(word, other, languages(prompt))
+
+
+def _slipped(word: str, other: str, spoken: int) -> bool:
+    """Whether one of the two is a word and the other is none, in the languages `spoken`.
+
+    Where neither is one that is listed, a long word may still have a slip in its middle.
+    """
+    if len(other) < SHORTEST or negates(other):
+        return False
+    one, two = listed(word) & spoken, listed(other) & spoken
+    if one or two:
+        return not one & two
+    ends = word[:HEAD] == other[:HEAD] and word[-TAIL:] == other[-TAIL:]
+    return ends and len(word) >= UNLISTED
+
+
+def slips(word: str, letters: str) -> Iterator[str]:
+    """What one letter lost, swapped with the next, replaced or added makes of a word."""
+    parts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
+    yield from [head + tail[1:] for head, tail in parts[:-1]]
+    yield from [head + tail[1] + tail[0] + tail[2:] for head, tail in parts[:-2]]
+    yield from glued(word)
+    yield from [head + letter + tail for head, tail in parts for letter in letters]
+    yield from [head + letter + tail[1:] for head, tail in parts[:-1] for letter in letters]
+
+
+def languages(words: Sequence[str]) -> int:
+    """The bits of the languages that the words may be in; 0: none that is listed."""
+    sample = [listed(word) for word in words if len(word) >= SHORTEST][:SAMPLE]
+    counts = [sum(bits >> place & 1 for bits in sample) for place in range(len(LANGUAGES))]
+    least = max(SHARE * len(sample), CLOSE * max(counts), 1)
+    return sum(1 << place for place, count in enumerate(counts) if count >= least)
+
+
+def listed(word: str) -> int:
+    """A bit for each of the LANGUAGES of which a canonical word is a common word."""
+    slots, bits = _slots(), 0xFF
+    for place in places(word, len(slots)):
+        bits &= slots[place]
+    return 0xFF if bits.bit_count() >= ANYWHERE else bits
+
+
+def places(word: str, size: int) -> list[int]:
+    """A word's places in a Bloom filter of so many slots."""
+    digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=_PLACES.size)
+    return [place % size for place in _PLACES.unpack(digest.digest())]
+
+
+@cache
+def _slots() -> bytes:
+    """The Bloom filters of all languages, side by side, that `models.training.words` makes."""
+    return Path(__file__).with_name("listed.bloom").read_bytes()
