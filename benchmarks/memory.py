@@ -2,19 +2,19 @@
 
     uv run python -m benchmarks.memory --json [--requests 20000] [--data ../shared/data]
 
-Requests are drawn by Zipf's law from public support prompts (banking77, clinc150; without the data,
-from our own of `models/training/written`). The first of a prompt is new; later ones repeat it, or are
-derivatives (an edit that leaves it the same: case, marks, courtesy, slips, numbers, names, a sentence
-more), or have a word changed that makes them another prompt. Each goes to the shipped classifier and
-the memory of one process. The last line of `--json` is one object:
+Requests are drawn by Zipf's law from public support prompts (banking77, clinc150; without the
+data, from our own of `models/training/written`). The first of a prompt is new; later ones repeat
+it, or are derivatives (an edit that leaves it the same: case, marks, courtesy, slips, numbers,
+names, a sentence more), or have a word changed that makes them another prompt. Each goes to the
+shipped classifier and the memory of one process. The last line of `--json` is one object:
 
     {"exact_hit", "derivative_hit", "wrong_reuse", "added_p50_ms", "noise_p50_ms", ...}
 
-`exact_hit` and `derivative_hit` are shares of all requests. `wrong_reuse` is the share of those that were
-answered from memory by the decision of a prompt of another intent, or of one with a word changed.
-`added_p50_ms` is what memory adds to the median time to a verdict where it knows nothing, and so cannot
-help: each such prompt is timed with and without, in turn, in either order. `noise_p50_ms` is the same of
-two runs without.
+`exact_hit` and `derivative_hit` are shares of all requests. `wrong_reuse` is the share of those
+that were answered from memory by the decision of a prompt of another intent, or of one with a word
+changed. `added_p50_ms` is what memory adds to the median time to a verdict where it knows nothing,
+and so cannot help: each such prompt is timed with and without, in turn, in either order.
+`noise_p50_ms` is the same of two runs without.
 """
 
 from __future__ import annotations

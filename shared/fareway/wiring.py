@@ -37,7 +37,6 @@ from fareway.settings import Settings
 from fareway.teacher import NAME, Teacher
 from fareway.verdicts import Verdicts
 
-
 #: Budgets of memory's writes, in budgets of its read.
 WRITES = 4
 

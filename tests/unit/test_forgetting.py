@@ -1,4 +1,4 @@
-"""DynamoDB that throttles, hangs, breaks or is not there: no memory, a metric, and no failed request."""
+"""DynamoDB that throttles, hangs or is not there: no memory, a metric, and no failed request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: `fareway route|classify|label|train|eval|serve|keys|report|explain|replay-events`."""
+"""The command line: `fareway route|classify|label|train|eval|serve|keys|report|explain|...`."""
 
 from __future__ import annotations
 
