@@ -14,18 +14,17 @@ import argparse
 import gzip
 import json
 import random
-import re
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fareway.fingerprint import Fingerprint, fingerprint
 from models.evaluation import edits
+from models.evaluation.likenesses import Half, Index, Prompt, look_alikes, words_of
 
-Half = Literal["chosen", "told"]
 FILES = ("prompts.jsonl.gz", "sa/prompts.jsonl.gz", "sensitive.jsonl.gz")
 #: Prompts of each source and half.
 EACH = 60
@@ -36,18 +35,6 @@ TOGETHER = ("agieval", "belle", "ailuminate")
 WRITTEN = ("languages_tasks", "world_everyday", "support_and_documents", "en_everyday")
 HALVES = {"chosen": "the half to choose on", "told": "the half on which nothing was chosen"}
 DOCS = Path(__file__).parents[2] / "docs" / "evaluation"
-_WORD = re.compile(r"[^\W\d_]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt: `intent` is what its source says that it asks, where it says so."""
-
-    text: str
-    source: str
-    language: str
-    half: Half
-    intent: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +85,15 @@ def judged(prompts: Sequence[Prompt], half: Half, each: int = EACH) -> Iterator[
     for prompt in prompts:
         by_source[prompt.source].append(prompt)
     words = {
-        s: [w for p in some for w in _words(p.text) if len(w) > 3] for s, some in by_source.items()
+        s: [w for p in some for w in words_of(p.text) if len(w) > 3]
+        for s, some in by_source.items()
     }
-    near = {language: _neighbours(prompts, language) for language in {p.language for p in prompts}}
+    near = {language: look_alikes(prompts, language) for language in {p.language for p in prompts}}
     for source, some in sorted(by_source.items()):
         here = sorted((p for p in some if p.half == half), key=lambda p: p.text)
         chance = random.Random(f"{source} {half}")
         chance.shuffle(here)
-        index = _Index(some)
+        index = Index(some)
         for prompt in here[:each]:
             kept = fingerprint(prompt.text, "", b"evaluation")
             negative: dict[str, edits.Edit] = {
@@ -140,71 +128,6 @@ def _pair(
     found = bool(kept and asking and not set(asking.reads).isdisjoint(kept.writes))
     repeats = bool(kept and asking and asking.repeats(kept.signature))
     yield Pair(kind, prompt.language, same, prompt.text, asked, found, repeats)
-
-
-def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(text)]
-
-
-def _neighbours(prompts: Sequence[Prompt], language: str) -> dict[str, list[str]]:
-    """Of the words that a language's prompts use often, those that lose a letter to the same.
-
-    Two that differ in accents alone are one word that is typed in two ways.
-    """
-    counts: Counter[str] = Counter()
-    sources = defaultdict(set)
-    for prompt in prompts:
-        if prompt.language == language:
-            counts.update(_words(prompt.text))
-            for word in _words(prompt.text):
-                sources[word].add(prompt.source)
-    # A misspelling is seldom made by the people of three sources.
-    least = 3 if language == "en" else 1
-    common = [w for w, n in counts.items() if n > 3 and len(w) > 3 and len(sources[w]) >= least]
-    by_part = defaultdict(set)
-    for word in common:
-        for part in (word, *(word[:i] + word[i + 1 :] for i in range(len(word)))):
-            by_part[part].add(word)
-    found: dict[str, set[str]] = defaultdict(set)
-    for some in by_part.values():
-        for word in some:
-            found[word] |= {other for other in some if _unaccented(other) != _unaccented(word)}
-    return {word: sorted(others) for word, others in found.items() if others}
-
-
-def _unaccented(word: str) -> str:
-    return edits.unaccented(word, "", random.Random(0)) or word
-
-
-class _Index:
-    """The prompts of a source by their words."""
-
-    def __init__(self, prompts: Sequence[Prompt]) -> None:
-        self._prompts = [(p, frozenset(_words(p.text))) for p in prompts]
-        self._by_word = defaultdict(list)
-        for place, (_, words) in enumerate(self._prompts):
-            for word in words:
-                self._by_word[word].append(place)
-
-    def nearest(self, prompt: Prompt, count: int) -> list[Prompt]:
-        """The prompts that share most of its words and ask for something else."""
-        words = frozenset(_words(prompt.text))
-        rare = sorted(words, key=lambda w: len(self._by_word[w]))[:6]
-        places = {place for word in rare for place in self._by_word[word][:2_000]}
-        several = len({p.intent for p, _ in self._prompts}) > 20
-        others = [
-            (len(words & theirs) / len(words | theirs), other.text, other)
-            for other, theirs in (self._prompts[place] for place in sorted(places))
-            if _mask(other.text) != _mask(prompt.text)
-            and not (several and other.intent == prompt.intent)
-        ]
-        return [other for *_, other in sorted(others, key=lambda o: (-o[0], o[1]))[:count]]
-
-
-def _mask(text: str) -> str:
-    """A text without its numbers, marks, case, and the capitalised words within its sentences."""
-    text = re.sub(r"(?<=[\w,] )[A-Z][\w'’]*(?: [A-Z][\w'’]*)*", "@", text)
-    return " ".join(re.sub(r"[\W\d_]+", " ", text.replace("@", " xnamex ").lower()).split())
 
 
 def summary(pairs: Iterable[Pair]) -> dict[str, Any]:
@@ -285,8 +208,8 @@ def report(said: Mapping[str, Any]) -> str:
     ]
     lines += [
         "",
-        "*Near word*: another real word that looks like it, the hardest there is; on the languages"
-        " without a list of words, and where the list lacks a form (`debe`, `deben`), it costs most."
+        "*Near word*: another real word that looks like it, the hardest there is; in languages"
+        " without a list of words, and where a list lacks a form (`debe`, `deben`), it costs most."
         " Slips are the least found: a slip that makes a word of the language is not forgiven, and"
         " where no list says what is a word, only one in the middle of a long word is. The lists:"
         " German, English, Spanish, French, Italian, Dutch, Portuguese, Russian. *Another prompt"

@@ -8,171 +8,20 @@ from __future__ import annotations
 
 import random
 import re
+import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 Edit = Callable[[str, str, random.Random], str | None]
 
-GREETINGS = {
-    "en": ("Hi, ", "Hello! ", "Hey there, ", "Good morning. "),
-    "de": ("Hallo, ", "Guten Tag! ", "Guten Morgen, "),
-    "fr": ("Bonjour, ", "Bonjour ! ", "Salut, "),
-    "es": ("Hola, ", "¡Buenos días! ", "Buenas tardes, "),
-    "it": ("Ciao, ", "Buongiorno! ", "Salve, "),
-    "pt": ("Olá, ", "Bom dia! ", "Boa tarde, "),
-    "nl": ("Hallo, ", "Goedemorgen! ", "Hoi, "),
-    "ru": ("Здравствуйте! ", "Добрый день, "),
-    "zh": ("你好，", "您好！"),
-}
-REQUESTS = {
-    "en": ("Could you tell me, ", "Please tell me: ", "I would like to know: ", "Can you please "),
-    "de": ("Können Sie mir sagen, ", "Könntest du mir bitte sagen: ", "Ich möchte wissen: "),
-    "fr": ("Pourriez-vous me dire : ", "Peux-tu me dire, ", "Je voudrais savoir : "),
-    "es": ("¿Me puedes decir: ", "Podría decirme, por favor: ", "Quisiera saber: "),
-    "it": ("Potresti dirmi: ", "Mi può dire, per favore: ", "Vorrei sapere: "),
-    "pt": ("Você pode me dizer: ", "Poderia me dizer, por favor: ", "Gostaria de saber: "),
-    "nl": ("Kunt u mij vertellen: ", "Kun je me vertellen, ", "Ik wil graag weten: "),
-}
-THANKS = {
-    "en": (" Thanks!", " Thank you very much.", " Thanks in advance", ", please"),
-    "de": (" Danke!", " Vielen Dank im Voraus.", ", bitte"),
-    "fr": (" Merci !", " Merci d'avance.", ", s'il vous plaît"),
-    "es": (" ¡Gracias!", " Muchas gracias.", ", por favor"),
-    "it": (" Grazie!", " Grazie mille.", ", per favore"),
-    "pt": (" Obrigado!", " Muito obrigada.", ", por favor"),
-    "nl": (" Bedankt!", " Alvast bedankt.", ", alstublieft"),
-    "ru": (" Спасибо!", ", пожалуйста"),
-    "zh": ("谢谢！", "非常感谢"),
-}
-#: Rarer ones, written without a look at what is dropped.
-FLOWERY = {
-    "en": (
-        "Hope your week is going great! ",
-        "I'd be ever so grateful for a hand with this one. ",
-        "Good to meet you, assistant. ",
-        "Apologies if this is a silly one. ",
-    ),
-    "de": ("Ich hoffe, Sie hatten ein schönes Wochenende! ", "Es wäre super, wenn das klappt. "),
-    "fr": ("J'espère que tu passes une belle semaine ! ", "Désolée de vous déranger. "),
-    "es": ("¡Espero que tengas una linda semana! ", "Perdona la molestia. "),
-    "it": ("Spero che la settimana vada bene! ", "Scusa il disturbo. "),
-    "pt": ("Espero que a semana esteja ótima! ", "Desculpe o incômodo. "),
-    "nl": ("Ik hoop dat je een fijne week hebt! ", "Sorry voor het storen. "),
-}
-#: Statements that add to a question and ask for nothing.
-ASIDES = {
-    "en": (
-        "I have been a customer for six years.",
-        "My colleague could not say either.",
-        "This has been on my mind since yesterday.",
-        "I am writing from my phone.",
-        "It is for my sister.",
-        "We talked about it at dinner.",
-        "I am a complete beginner.",
-        "Keep the answer short.",
-    ),
-    "de": (
-        "Ich bin seit sechs Jahren Kunde.",
-        "Mein Kollege wusste es auch nicht.",
-        "Ich schreibe vom Handy aus.",
-        "Es ist für meine Schwester.",
-    ),
-    "fr": (
-        "Je suis client depuis six ans.",
-        "Mon collègue ne le savait pas non plus.",
-        "J'écris depuis mon téléphone.",
-        "C'est pour ma sœur.",
-    ),
-    "es": (
-        "Soy cliente desde hace seis años.",
-        "Mi compañero tampoco lo sabía.",
-        "Escribo desde el móvil.",
-        "Es para mi hermana.",
-    ),
-    "it": ("Sono cliente da sei anni.", "Scrivo dal telefono.", "È per mia sorella."),
-    "pt": ("Sou cliente há seis anos.", "Escrevo do telemóvel.", "É para a minha irmã."),
-    "nl": ("Ik ben al zes jaar klant.", "Ik schrijf vanaf mijn telefoon.", "Het is voor mijn zus."),
-    "ru": ("Я ваш клиент уже шесть лет.", "Пишу с телефона.", "Это для моей сестры."),
-    "zh": ("我是六年的老客户。", "我同事也不知道。", "这是给我妹妹的。"),
-    "ja": ("私は六年前からの客です。", "スマホから書いています。"),
-}
-NAMES = ("Alder", "Brigham", "Castellan", "Dunmore", "Everly", "Fenwick", "Greta", "Halloran")
-CONTRACTIONS = (
-    ("do not", "don't"),
-    ("does not", "doesn't"),
-    ("did not", "didn't"),
-    ("is not", "isn't"),
-    ("cannot", "can't"),
-    ("can not", "can't"),
-    ("what is", "what's"),
-    ("i am", "i'm"),
-    ("i have", "i've"),
-    ("it is", "it's"),
-    ("i will", "i'll"),
-    ("has not", "hasn't"),
-    ("was not", "wasn't"),
-)
-NOTS = {
-    "en": (
-        "is",
-        "are",
-        "was",
-        "do",
-        "does",
-        "did",
-        "can",
-        "should",
-        "would",
-        "will",
-        "have",
-        "has",
-    ),
-    "de": ("ist", "sind", "war", "kann", "hat", "wird", "soll"),
-    "nl": ("is", "zijn", "was", "kan", "heeft", "wordt"),
-}
-NOT = {"en": "not", "de": "nicht", "nl": "niet"}
+_SAID: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_GREETINGS, _REQUESTS, _THANKS = _SAID["greetings"], _SAID["requests"], _SAID["thanks"]
+_WORDS = _SAID["words"]
+_NOT = {"en": "not", "de": "nicht", "nl": "niet"}
 #: Put before a verb or taken away.
-NOES = {"es": "no", "it": "non", "pt": "não", "ru": "не"}
-OPPOSITES = (
-    ("enable", "disable"),
-    ("increase", "decrease"),
-    ("buy", "sell"),
-    ("before", "after"),
-    ("with", "without"),
-    ("legal", "illegal"),
-    ("possible", "impossible"),
-    ("open", "close"),
-    ("activate", "deactivate"),
-    ("send", "receive"),
-    ("more", "less"),
-    ("first", "last"),
-    ("always", "never"),
-    ("best", "worst"),
-    ("largest", "smallest"),
-    ("start", "stop"),
-    ("add", "remove"),
-    ("encrypt", "decrypt"),
-    ("lock", "unlock"),
-    ("safe", "unsafe"),
-    ("can", "can't"),
-    ("cake", "bomb"),
-    ("high", "low"),
-    ("old", "new"),
-    ("over", "under"),
-    ("cause", "cure"),
-    ("prevent", "cause"),
-    ("protect", "attack"),
-    ("man", "woman"),
-    ("cancel", "confirm"),
-    ("wrong", "right"),
-    ("up", "down"),
-    ("mehr", "weniger"),
-    ("mit", "ohne"),
-    ("avec", "sans"),
-    ("plus", "moins"),
-    ("con", "sin"),
-    ("más", "menos"),
-)
+_NOES = {"es": "no", "it": "non", "pt": "não", "ru": "не"}
 _WORD = re.compile(r"[^\W\d_]+")
 _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _BLANKLESS = {"zh", "ja", "th"}
@@ -223,11 +72,11 @@ def invisible(text: str, _: str, chance: random.Random) -> str | None:
 
 def polite(text: str, language: str, chance: random.Random) -> str | None:
     """A greeting, a request, thanks: one to three of them."""
-    if language not in GREETINGS:
+    if language not in _GREETINGS:
         return None
     parts = [
         chance.choice(said.get(language, ("",))) if chance.random() < 0.6 else ""
-        for said in (GREETINGS, REQUESTS, THANKS)
+        for said in (_GREETINGS, _REQUESTS, _THANKS)
     ]
     first = text
     if any(parts[:2]) and re.match(r"[A-Z][a-z]+ [a-z]", text) and chance.random() < 1 / 2:
@@ -237,14 +86,15 @@ def polite(text: str, language: str, chance: random.Random) -> str | None:
 
 def flowery(text: str, language: str, chance: random.Random) -> str | None:
     """A courtesy that is rarer."""
-    return chance.choice(FLOWERY[language]) + text if language in FLOWERY else None
+    said = _SAID["flowery"].get(language)
+    return said and chance.choice(said) + text
 
 
 def contracted(text: str, language: str, chance: random.Random) -> str | None:
     """A contraction opened or made."""
     if language != "en":
         return None
-    pairs = [*CONTRACTIONS, *((b, a) for a, b in CONTRACTIONS)]
+    pairs = [*_WORDS["contractions"], *((b, a) for a, b in _WORDS["contractions"])]
     chance.shuffle(pairs)
     for before, after in pairs:
         other = re.sub(rf"\b{before}\b", after, text, count=1, flags=re.IGNORECASE)
@@ -291,15 +141,14 @@ def renamed(text: str, language: str, chance: random.Random) -> str | None:
     ]
     if not found:
         return None
-    new = " ".join(chance.sample(NAMES, chance.choice((1, 1, 2))))
+    new = " ".join(chance.sample(_WORDS["names"], chance.choice((1, 1, 2))))
     return re.sub(rf"\b{re.escape(chance.choice(found))}\b", new, text)
 
 
 def added(text: str, language: str, chance: random.Random) -> str | None:
     """One sentence more, before, behind or between."""
-    return (
-        with_sentence(text, chance.choice(ASIDES[language]), chance) if language in ASIDES else None
-    )
+    said = _SAID["asides"].get(language)
+    return said and with_sentence(text, chance.choice(said), chance)
 
 
 def with_sentence(text: str, sentence: str, chance: random.Random) -> str:
@@ -404,24 +253,25 @@ def negated(text: str, language: str, chance: random.Random) -> str | None:
             lambda verb: f"n'{verb}pas " if verb[0] in "ae" else f"ne {verb}pas ",
             chance,
         )
-    if language in NOES:
-        no = NOES[language]
+    if language in _NOES:
+        no = _NOES[language]
         less = re.sub(rf"\b{no} ", "", text, count=1)
         found = list(re.finditer(r"(?<=\w) (?=\w)", text))
         return less if less != text else _swap_one(text, found, lambda _: f" {no} ", chance)
-    if language not in NOT:
+    if language not in _NOT:
         return None
-    no = NOT[language]
+    no = _NOT[language]
     less = re.sub(rf" {no}\b|n['’]t\b", "", text, count=1)
     if less != text:
         return less
-    found = list(re.finditer(rf"\b(?:{'|'.join(NOTS[language])})\b", text))
+    verbs = "|".join(_SAID["nots"][language])
+    found = list(re.finditer(rf"\b(?:{verbs})\b", text))
     return _swap_one(text, found, lambda verb: f"{verb} {no}", chance)
 
 
 def contrary(text: str, _: str, chance: random.Random) -> str | None:
     """A word is its opposite."""
-    pairs = [*OPPOSITES, *((b, a) for a, b in OPPOSITES)]
+    pairs = [*_WORDS["opposites"], *((b, a) for a, b in _WORDS["opposites"])]
     chance.shuffle(pairs)
     for before, after in pairs:
         other = re.sub(rf"\b{before}\b", after, text, count=1, flags=re.IGNORECASE)

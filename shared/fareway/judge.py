@@ -61,9 +61,10 @@ class Judge:
     def _said(self, chat: ChatRequest, found: Found) -> FollowUp | None:
         """What the turn says of the answer before it."""
         said, before = follow_up(chat.messages), found.session
-        if said is None and before and before.last and len(chat.messages) == 1:
-            # A client that sends no history: the answer before is the session's.
-            said = follow_up([{"role": "assistant", "content": ""}, *chat.messages])
+        if said is None and before and before.last:
+            # Of a client that sends no history the answer before is the session's.
+            *earlier, last = chat.messages
+            said = follow_up([*earlier, {"role": "assistant", "content": ""}, last])
         return said
 
     def _base(self, found: Found) -> Tier:

@@ -87,7 +87,9 @@ def build(settings: Settings) -> Gateway:
     # what is written goes out beside the cost event, which takes its time too
     sessions = Sessions(aws, settings.sessions_table, WRITES * budget_s)
     decisions = Decisions(aws, settings.decisions_table, WRITES * budget_s)
-    corrections = Corrections(aws, settings.cache_table, policy.escalation, memory.forget, WRITES * budget_s)
+    corrections = Corrections(
+        aws, settings.cache_table, policy.escalation, memory.forget, WRITES * budget_s
+    )
     verdicts = Verdicts(
         policy.version,
         load_classifier(settings),

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from models.evaluation import edits
-from models.evaluation.derivatives import Pair, Prompt, judged, report, summary
+from models.evaluation.derivatives import Pair, judged, report, summary
+from models.evaluation.likenesses import Prompt
 
 TEXT = "Does Anna Miller know what 12 cards cost before the trip? It is not for me."
 

@@ -110,6 +110,14 @@ async def test_a_support_conversation_goes_up_with_complaints_and_down_with_peac
     assert tiers == ["cheap", "mid", "premium", "mid", "mid", "cheap", "cheap"]
 
 
+async def test_a_client_that_sends_no_history_is_heard_in_its_named_session(world):
+    client, tiers = world.process(), []
+    for turn in (QUESTION, COMPLAINT, "Thank you, that helps!", "Do you sell socks?"):
+        headers, _ = await ask(client, turn, session="bare")
+        tiers.append(headers["x-fareway-tier"])
+    assert tiers == ["cheap", "mid", "cheap", "cheap"]
+
+
 async def test_strangers_who_open_alike_do_not_share_a_complaint(world):
     client = world.process()
     _, first = await ask(client, QUESTION)
