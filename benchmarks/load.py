@@ -6,6 +6,7 @@ One thread and a selector over plain sockets, with requests made beforehand but 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
@@ -18,14 +19,16 @@ from dataclasses import dataclass, field
 from random import randrange
 from typing import Any
 
-#: 60 tokens of the classifier's; the number makes each prompt a new one.
+#: 60 tokens of the classifier's; the code, of letters that no two requests share more than by
+#: chance, makes each prompt a new one and none a derivative.
 PROMPT = (
-    "Hello, my order {number}, placed two weeks ago, has not arrived. The tracking page has not "
+    "Hello, my order {code}, placed two weeks ago, has not arrived. The tracking page has not "
     "changed since Monday and the parcel service does not answer. I need the shoes for a wedding "
     "on Saturday: can you find out where they are now, please?"
 )
 PATIENCE_S = 30
 _NUMBERS = itertools.count(randrange(10**6, 5 * 10**6))
+_LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
@@ -55,12 +58,13 @@ class Target:
         """
         message = {"role": "user", "content": PROMPT}
         body = json.dumps({"model": self.model, "messages": [message]} | extra)
-        before, after = body.split("{number}")
+        before, after = body.split("{code}")
         headers = {"host": f"127.0.0.1:{self.port}", "content-type": "application/json"}
         lines = [f"{k}: {v}\r\n" for k, v in (headers | dict(self.headers)).items()]
         head = "POST /v1/chat/completions HTTP/1.1\r\n" + "".join(lines)
         for number in _NUMBERS:
-            text = f"{before}{number}{after}".encode()
+            code = hashlib.md5(b"%d" % number).hexdigest()[:8].translate(_LETTERS)
+            text = f"{before}{code}{after}".encode()
             yield f"{head}content-length: {len(text)}\r\n\r\n".encode() + text
 
 

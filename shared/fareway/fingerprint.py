@@ -16,7 +16,7 @@ from itertools import chain, islice, zip_longest
 from typing import TypeVar
 
 from fareway.canonical import Sentence, sentences
-from fareway.slip import is_slip
+from fareway.slip import is_slip, shape
 
 #: Characters of a text that is looked at, and of canonical words that it has at least.
 LONGEST, FEWEST = 6_000, 3
@@ -36,8 +36,8 @@ TWO_SLIPS, ONE_SLIP = 9, 4
 FEWEST_UNNAMED = 4
 #: What every name is.
 NAME = "@"
-#: Bytes of a hash: of a whole text, and of a word, which has a bit more that tells a name.
-_WHOLE, _WORD = 8, 4
+#: Bytes of a hash: of a whole text; of a word, its shape included, and a bit more tells a name.
+_WHOLE, _WORD = 8, 5
 
 _Words = tuple[str, ...]
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ class Fingerprint:
     Args:
         writes: at most 5 keys, 32 hex digits each, that its entry is kept under.
         reads: at most MOST_READS keys to look under, the most telling first.
-        signature: what is kept beside the entry, for `repeats`: base64, of 4 bytes a word.
+        signature: what is kept beside the entry, for `repeats`: base64, of 5 bytes a word.
     """
 
     writes: tuple[str, ...]
@@ -106,7 +106,7 @@ class Fingerprint:
         hashed = self._hashes.word
         other = [(w, there) for w, there in zip(words, kept, strict=True) if hashed(w) != there]
         return len(other) <= forgiven(len(words)) and all(
-            is_slip(word, there, words, hashed) for word, there in other
+            is_slip(word, there, words, self._hashes.other) for word, there in other
         )
 
 
@@ -210,18 +210,27 @@ def _band_keys(hashes: _Hashes, words: _Words) -> list[str]:
 class _Hashes:
     """The keyed hashes of one partition."""
 
-    __slots__ = ("_key", "_word")
+    __slots__ = ("_key", "_known", "_salt", "_word")
 
     def __init__(self, partition: str, secret: bytes) -> None:
         secret = hashlib.blake2b(secret, digest_size=32).digest()
         inner = hashlib.blake2b(partition.encode("utf-8", "surrogatepass"), key=secret)
         self._key = hashlib.blake2b(key=inner.digest(), digest_size=16, person=b"key")
-        self._word = hashlib.blake2b(key=inner.digest(), digest_size=_WORD, person=b"word")
+        self._word = hashlib.blake2b(key=inner.digest(), digest_size=_WORD - 1, person=b"word")
+        self._salt = inner.digest()[0]
+        self._known: dict[str, bytes] = {}
 
     def word(self, word: str) -> bytes:
+        """Of a word of the prompt: it comes in several readings, and is hashed once."""
+        if (known := self._known.get(word)) is None:
+            known = self._known[word] = self.other(word)
+        return known
+
+    def other(self, word: str) -> bytes:
+        """The same of any word."""
         state = self._word.copy()
         state.update(word.encode("utf-8", "surrogatepass"))
-        return state.digest()
+        return state.digest() + bytes([shape(word) ^ self._salt])
 
     def key(self, kind: str, text: str) -> bytes:
         state = self._key.copy()

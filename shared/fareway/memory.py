@@ -173,10 +173,10 @@ class Memory:
         return exact
 
     def _derivative(self, prompt: Fingerprint) -> Entry | None:
-        """The first entry whose prompt this one repeats."""
-        for band in prompt.reads:
-            signature, entry = self._bands.get(band, ("", None))
-            if entry is not None and entry.expires_at > self.now() and prompt.repeats(signature):
+        """The first entry whose prompt this one repeats; each that is found is looked at once."""
+        found = dict(self._bands[band] for band in prompt.reads if band in self._bands)
+        for signature, entry in found.items():
+            if entry.expires_at > self.now() and prompt.repeats(signature):
                 return entry
         return None
 
@@ -187,13 +187,14 @@ class Memory:
             prompt: None where no derivative is to find it: it is one itself.
         """
         _keep(self._entries, key, (entry, self.now()), self.size)
-        items = [_item(key, entry)]
-        if prompt:
-            for band in prompt.writes:
-                _keep(self._bands, band, (prompt.signature, entry), self.size)
-                items.append(_item(band, entry) | {"signature": {"S": prompt.signature}})
+        for band in prompt.writes if prompt else ():
+            _keep(self._bands, band, (prompt.signature, entry), self.size)
         if not self.table:
             return True
+        items = [_item(key, entry)]
+        if prompt:
+            signed = {"signature": {"S": prompt.signature}}
+            items += [_item(band, entry) | signed for band in prompt.writes]
         try:
             async with asyncio.timeout(self.budget_s):
                 client = await self.aws.client("dynamodb")

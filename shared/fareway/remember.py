@@ -50,28 +50,40 @@ class Remembering:
 
     async def after(self, asked: Asked[Request], routed: Routed, outcome: Outcome) -> int:
         """Keeps what is to be kept -> how many of the writes failed. Never raises."""
-        if not isinstance(asked.request, ChatRequest):
+        tables = self.decisions.table or self.sessions.table
+        if not tables or not isinstance(asked.request, ChatRequest):
             return 0
         answer = _answered(routed, outcome)
-        talk = asked.conversation
-        key = _session_key(talk, outcome)
-        found = routed.found
-        one = Remembered(
-            routed.decision_id,
-            explained(routed, asked.bounds, outcome.event),
-            answer,
-            found.entry.root if found.entry else None,
-            found.entry.bands if found.entry else (),
-            key,
-            talk.voice if talk else "",
-            outcome.completion_id,
-        )
+        key = _session_key(asked.conversation, outcome)
         kept = await asyncio.gather(
-            self.decisions.keep(asked.caller.tenant_hash, one),
+            self._decision(asked, routed, outcome, key, answer),
             self._session(routed, key, answer),
             self._complaint(asked, routed),
         )
         return kept.count(False)
+
+    async def _decision(
+        self,
+        asked: Asked[Request],
+        routed: Routed,
+        outcome: Outcome,
+        session: str | None,
+        answer: Answered | None,
+    ) -> bool:
+        if not self.decisions.table:
+            return True
+        talk, entry = asked.conversation, routed.found.entry
+        one = Remembered(
+            routed.decision_id,
+            explained(routed, asked.bounds, outcome.event),
+            answer,
+            entry.root if entry else None,
+            entry.bands if entry else (),
+            session,
+            talk.voice if talk else "",
+            outcome.completion_id,
+        )
+        return await self.decisions.keep(asked.caller.tenant_hash, one)
 
     async def _session(self, routed: Routed, key: str | None, answer: Answered | None) -> bool:
         turn = routed.turn

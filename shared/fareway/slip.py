@@ -42,6 +42,8 @@ def is_slip(word: str, there: bytes, prompt: Sequence[str], hashed: Callable[[st
     """
     if not SHORTEST <= len(word) <= LONGEST or not word.isalpha() or negates(word):
         return False
+    if not may_slip(hashed(word)[-1], there[-1]):
+        return False
     letters = next((a for a in _ALPHABETS if word[0] in a), None)
     others = slips(word, letters or "".join(sorted(set("".join(prompt)))))
     other = next((other for other in others if hashed(other) == there), None)
@@ -60,6 +62,20 @@ def _slipped(word: str, other: str, spoken: int) -> bool:
         return not one & two
     ends = word[:HEAD] == other[:HEAD] and word[-TAIL:] == other[-TAIL:]
     return ends and len(word) >= UNLISTED
+
+
+def shape(word: str) -> int:
+    """Of a word 3 bits each of its first and last letter and 2 of its length."""
+    return ord(word[0]) % 8 << 5 | ord(word[-1]) % 8 << 2 | len(word) % 4
+
+
+def may_slip(one: int, two: int) -> bool:
+    """Whether one slip could lead from a word of the one shape to a word of the other.
+
+    It changes the length by one at most and one end at most. A constant in both does not matter.
+    """
+    apart = one ^ two
+    return (apart & 0xE0 == 0 or apart & 0x1C == 0) and apart & 3 != 2
 
 
 def slips(word: str, letters: str) -> Iterator[str]:

@@ -158,7 +158,8 @@ class Verdicts:
         text = render(prompt.body["messages"])
         inline = alone and len(text) <= SHORT and self.teacher is None and not self.memory.remote
         scoring = self._begin(text, inline)
-        await asyncio.sleep(0)  # lets the scorer's thread begin
+        if not inline:
+            time.sleep(0)  # hands the interpreter to the scorer's thread, which hands it back soon
         repeated = self._fingerprint(prompt)
         recalled = await self.memory.recall(key, repeated, prompt.session)
         cache_ms = _ms_since(begun)

@@ -22,9 +22,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as one JSON object.")] = False,
 ) -> None:
     """What moved a decision of the last 30 days, in order, and what came of it."""
-    table = required(
-        Settings.from_env().decisions_table, "the table", "FAREWAY_DECISIONS_TABLE"
-    )
+    table = required(Settings.from_env().decisions_table, "the table", "FAREWAY_DECISIONS_TABLE")
     try:
         one = asyncio.run(_read(table, decision_id))
     except FAILURES as error:
