@@ -187,14 +187,13 @@ class Memory:
             prompt: None where no derivative is to find it: it is one itself.
         """
         _keep(self._entries, key, (entry, self.now()), self.size)
-        for band in prompt.writes if prompt else ():
-            _keep(self._bands, band, (prompt.signature, entry), self.size)
+        bands, signature = (prompt.writes, prompt.signature) if prompt else ((), "")
+        for band in bands:
+            _keep(self._bands, band, (signature, entry), self.size)
         if not self.table:
             return True
-        items = [_item(key, entry)]
-        if prompt:
-            signed = {"signature": {"S": prompt.signature}}
-            items += [_item(band, entry) | signed for band in prompt.writes]
+        signed = {"signature": {"S": signature}}
+        items = [_item(key, entry), *(_item(band, entry) | signed for band in bands)]
         try:
             async with asyncio.timeout(self.budget_s):
                 client = await self.aws.client("dynamodb")
