@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 from unicodedata import normalize
 
+from fareway.render import text_of
+
 FollowUp = Literal["complaint", "satisfied", "neutral"]
 
 #: Characters of a turn from which on only its opening counts: the rest is pasted text, or a task.
@@ -24,8 +26,10 @@ LONG, OPENING = 400, 200
 DOUBT, DOUBT_UNSPACED = 2, 60
 #: Characters that are read of an earlier question and of the answer.
 EARLIER = 1_500
-#: Words at most of a turn whose last sentences may give the thanks; of a question asked again.
-SHORT, AGAIN = 12, 40
+#: Words and characters at most of a turn that may end in thanks; else the first characters count.
+SHORT, SHORT_CHARACTERS, OPENING_CHARACTERS = 12, 80, 20
+#: Words at most of a question asked again.
+AGAIN = 40
 #: Words that a gap in a phrase may hold.
 GAP = 3
 
@@ -57,16 +61,17 @@ def follow_up(messages: Sequence[Mapping[str, Any]]) -> FollowUp | None:
     answers = [i for i, turn in enumerate(turns) if turn.get("role") == "assistant"]
     if not answers:
         return None
-    answer = _plain(_text(turns[answers[-1]].get("content"))[-EARLIER:])
+    answer = _plain(text_of(turns[answers[-1]].get("content"))[-EARLIER:])
     asked = [t for t in turns[: answers[-1]] if t.get("role") == "user"]
-    earlier = [_plain(_text(turn.get("content"))[:EARLIER]) for turn in asked[-2:]]
-    said = _text(turns[-1].get("content"))
+    earlier = [_plain(text_of(turn.get("content"))[:EARLIER]) for turn in asked[-2:]]
+    said = text_of(turns[-1].get("content"))
     turn = _Turn.of(said if len(said) <= LONG else said[:OPENING])
+    rest = _without_harmless(turn)
     if len(said) > LONG:
-        return "complaint" if _complains(turn, "?") else "neutral"
-    if _complains(turn, answer) or _asks_again(turn, earlier, answer):
+        return "complaint" if rest in _lexicon().told else "neutral"
+    if _complains(rest, answer) or _asks_again(turn, earlier, answer):
         return "complaint"
-    return "satisfied" if _is_satisfied(turn) else "neutral"
+    return "satisfied" if _is_satisfied(rest) else "neutral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +155,9 @@ class _Phrases:
         if turn.unspaced and any(piece in turn.plain for piece in self.pieces):
             return True
         return any(
-            self.trie.end(sentence, at) is not None
+            word in self.trie.next and self.trie.end(sentence, at) is not None
             for sentence in turn.sentences
-            for at in range(len(sentence))
+            for at, word in enumerate(sentence)
         )
 
 
@@ -196,7 +201,8 @@ def _without_harmless(turn: _Turn) -> _Turn:
     for sentence in turn.sentences:
         kept, at = [], 0
         while at < len(sentence):
-            end = harmless.trie.end(sentence, at)
+            known = sentence[at] in harmless.trie.next
+            end = harmless.trie.end(sentence, at) if known else None
             kept.append(sentence[at] if end is None else "_")
             at = at + 1 if end is None else end
         sentences.append(tuple(kept))
@@ -204,7 +210,7 @@ def _without_harmless(turn: _Turn) -> _Turn:
 
 
 def _complains(turn: _Turn, answer: str) -> bool:
-    lexicon, turn = _lexicon(), _without_harmless(turn)
+    lexicon = _lexicon()
     if turn in lexicon.told:
         return True
     if _asks(answer):
@@ -222,28 +228,29 @@ def _asks_again(turn: _Turn, earlier: Sequence[str], answer: str) -> bool:
     if turn.unspaced:
         said = _bare(turn.plain)
         pairs = {said[i : i + 2] for i in range(len(said) - 1)}
-        return bool(pairs) and any(
-            all(pair in question for pair in pairs) for question in earlier if said not in answer
+        return (
+            bool(pairs)
+            and said not in _bare(answer)
+            and any(all(pair in question for pair in pairs) for question in map(_bare, earlier))
         )
     said_words = _content(turn.words)
-    answered = _content(_WORD.findall(answer))
-    return bool(said_words) and any(
-        said_words <= _content(_WORD.findall(question))
-        and (len(said_words) > 2 or not said_words <= answered)
-        for question in earlier
+    return (
+        bool(said_words)
+        and any(said_words <= _content(_WORD.findall(question)) for question in earlier)
+        and (len(said_words) > 2 or not said_words <= _content(_WORD.findall(answer)))
     )
 
 
 def _is_satisfied(turn: _Turn) -> bool:
     """Thanks or a success in the opening sentence, or in a short turn that asks for nothing."""
-    if not turn.sentences:
+    lexicon = _lexicon()
+    if turn in lexicon.but:
         return False
-    lexicon, rest = _lexicon(), _without_harmless(turn)
-    if rest in lexicon.but:
-        return False
-    opening = _Turn(rest.plain[:20], rest.sentences[:1], rest.unspaced)
-    short = len(rest.words) <= SHORT and "?" not in rest.plain and len(rest.plain) < 80
-    return (rest if short else opening) in lexicon.satisfied
+    short = (
+        len(turn.words) <= SHORT and "?" not in turn.plain and len(turn.plain) < SHORT_CHARACTERS
+    )
+    opening = _Turn(turn.plain[:OPENING_CHARACTERS], turn.sentences[:1], turn.unspaced)
+    return (turn if short else opening) in lexicon.satisfied
 
 
 def _content(words: Sequence[str]) -> set[str]:
@@ -269,7 +276,7 @@ def _sentences(plain: str) -> Iterator[tuple[str, ...]]:
             if len(words) > 1:
                 yield (*words, "?", "$") if word == "?" else (*words, "$")
             words = ["^"]
-        else:
+        elif word != "," or words[-1] != ",":  # a run of them is one
             words.append(word)
     if len(words) > 1:
         yield (*words, "$")
@@ -286,11 +293,3 @@ def _plain(text: str) -> str:
 
 def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
-def _text(content: object) -> str:
-    """The text of a message's content: a string, a list of parts, or nothing."""
-    if isinstance(content, str):
-        return content
-    parts = [p for p in content if isinstance(p, Mapping)] if isinstance(content, list) else []
-    return " ".join(text for part in parts if isinstance(text := part.get("text"), str))
