@@ -106,7 +106,7 @@ def report(data: Path | None) -> Iterator[str]:
     yield "from three sets. The blind one was written before the phrases, by one who saw none"
     yield "(`tests/models/follow_ups.jsonl`). The halves are of the classifier's conversations"
     yield "(`models/training/written/followups.jsonl`), where many complaints can be told only by"
-    yield 'who knows the subject ("he died in 2015"); the phrases were tuned on the development half.'
+    yield 'who knows the subject ("he died in 2015"); phrases were tuned on the development half.'
     sets = {"Blind": blind()} | {f"{half.capitalize()} half": written(half) for half in HALVES}
     for name, rows in sets.items():
         yield from ("", f"## {name}", "")
