@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from calendar import monthrange
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from decimal import Decimal
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
@@ -16,14 +18,72 @@ if TYPE_CHECKING:
     from mypy_boto3_athena import AthenaClient
 
 
+#: A row of an answer by column, as Athena's text.
+Row = Mapping[str, str | None]
+
+
 class QueryFailed(FarewayError):
     """Athena could not answer; the message is its own."""
 
 
-def load_query(name: str, first: date, last: date) -> str:
-    """One of `sql/*.sql` over the partitions from `first` to `last`, both included (UTC days)."""
-    text = files("fareway").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    return Template(text).substitute(first=first.isoformat(), last=last.isoformat())
+#: How many days after it happened an event may still arrive, as one that was replayed does, and
+#: count in its own day.
+LATE_DAYS = 3
+#: What some queries want to know besides days; `load_query` takes others.
+PARAMETERS: Mapping[str, int | Decimal] = {
+    "short_prompt_tokens": 200,
+    "short_completion_tokens": 80,
+    "memory_gb": Decimal(1),  # the function's MemorySize
+    # aws.amazon.com/lambda/pricing: x86, us-east-1, the first 6 billion GB-seconds of a month
+    "gb_second_usd": Decimal("0.0000166667"),
+}
+
+
+def query_text(name: str) -> str:
+    """One of `sql/*.sql` as it stands, with its `$parameters`."""
+    return files("fareway").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def query_names() -> list[str]:
+    """What there is in `sql/`, sorted."""
+    entries = files("fareway").joinpath("sql").iterdir()
+    return sorted(e.name.removesuffix(".sql") for e in entries if e.name.endswith(".sql"))
+
+
+def load_query(name: str, first: date, last: date, **parameters: int | Decimal) -> str:
+    """One of `sql/*.sql` over what happened from `first` to `last`, both included (UTC days).
+
+    Args:
+        parameters: in place of those of PARAMETERS.
+
+    Raises:
+        TypeError: a parameter that no query has.
+    """
+    if unknown := parameters.keys() - PARAMETERS.keys():
+        raise TypeError(f"no query has a parameter {min(unknown)}")
+    values = parameters_text(**parameters) | _days(first, last)
+    return Template(query_text(name)).substitute(values)
+
+
+def parameters_text(**parameters: int | Decimal) -> dict[str, str]:
+    """PARAMETERS, some of them replaced, as they stand in SQL."""
+    return {name: f"{Decimal(value):f}" for name, value in {**PARAMETERS, **parameters}.items()}
+
+
+def _days(first: date, last: date) -> dict[str, str]:
+    """`until`: the last partition in which an event of these days may have arrived. For the
+    forecast: the seven days to `last`, and the days of the month of `first` that are left after it.
+    """
+    week = last - timedelta(days=6)
+    month = date(first.year, first.month, monthrange(first.year, first.month)[1])
+    return {
+        "first": first.isoformat(),
+        "last": last.isoformat(),
+        "until": (last + timedelta(days=LATE_DAYS)).isoformat(),
+        "week": week.isoformat(),
+        "since": min(first, week).isoformat(),
+        "days_left": str(max(0, (month - last).days)),
+    }
 
 
 @dataclass(slots=True)
@@ -41,8 +101,8 @@ class Athena:
     timeout_s: float = 120.0
     sleep: Callable[[float], None] = time.sleep
 
-    def run(self, sql: str) -> list[Mapping[str, str | None]]:
-        """The rows by column name, as Athena's text.
+    def run(self, sql: str) -> list[Row]:
+        """The rows.
 
         Raises:
             QueryFailed: it failed, was cancelled, or took longer than `timeout_s`.

@@ -92,7 +92,10 @@ def _glue_type(hint: Any) -> str:
     raise TypeError(hint)
 
 
+def glue_columns(row: type) -> dict[str, str]:
+    """A table's dataclass -> column -> Glue type, in the table's order."""
+    return {name: _glue_type(hint) for name, hint in get_type_hints(row).items()}
+
+
 #: Column -> Glue type, in the table's order.
-COLUMNS: dict[str, str] = {
-    name: _glue_type(hint) for name, hint in get_type_hints(CostEvent).items()
-}
+COLUMNS = glue_columns(CostEvent)

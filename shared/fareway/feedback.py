@@ -1,4 +1,4 @@
-"""A user's opinion of an answer -> their session, and a vote on the prompt.
+"""A user's opinion of an answer -> their session, a vote on the prompt, and the lake.
 
 The body: `decision_id` or `completion_id`; `rating`, "up" or "down", or a `score` from 0 to 1, of
 which less than a half is down; a `reason`. Only a reason that is one of ours is told back: users'
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,8 @@ from fareway.corrections import Corrections, Tally
 from fareway.decisions import Decisions, Remembered
 from fareway.errors import DecisionNotFound, MemoryUnavailable
 from fareway.escalate import Answered, Session, after_rating
+from fareway.lake import FeedbackRow
+from fareway.opinions import Opinions
 from fareway.policy import Escalation
 from fareway.sessions import Sessions
 
@@ -84,6 +87,7 @@ class Feedback:
     sessions: Sessions
     decisions: Decisions
     corrections: Corrections
+    opinions: Opinions
     now: Callable[[], float] = time.time
 
     async def decision(self, caller: Caller, id_: str) -> Remembered:
@@ -116,12 +120,25 @@ class Feedback:
             As `decision`.
         """
         one = await self.decision(caller, opinion.id)
+        rating = "up" if opinion.up else "down"
+        await self.opinions.record(
+            FeedbackRow(
+                decision_id=one.decision_id,
+                occurred_at=datetime.fromtimestamp(self.now(), UTC).isoformat(
+                    timespec="milliseconds"
+                ),
+                tenant_hash=caller.tenant_hash,
+                rating=rating,
+                score=opinion.score,
+                reason=opinion.known_reason,
+            )
+        )
         session = await self._session(one, opinion.up)
         tally = await self._vote(one, opinion.up)
         return {
             "object": "fareway.feedback",
             "decision_id": one.decision_id,
-            "rating": "up" if opinion.up else "down",
+            "rating": rating,
             "score": opinion.score,
             "reason": opinion.known_reason,
             "session_floor": session.floor if session else None,

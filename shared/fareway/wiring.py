@@ -26,6 +26,7 @@ from fareway.keys import Keys, KeyTable, OneKey
 from fareway.ledger import Ledger
 from fareway.log import log
 from fareway.memory import Memory
+from fareway.opinions import Opinions
 from fareway.policy import Policy, load_policy
 from fareway.providers.aggregator import Aggregator
 from fareway.providers.http import Http
@@ -121,7 +122,8 @@ def build(settings: Settings) -> Gateway:
     if settings.keys_table and not settings.spend_table:
         log("warning", "no spend table: budgets and rates of keys do not hold")
     rates = Rates(aws, settings.spend_table)
-    feedback = Feedback(policy.escalation, sessions, decisions, corrections)
+    opinions = Opinions(aws, settings.ledger_bucket, settings.ledger_budget_ms / 1000)
+    feedback = Feedback(policy.escalation, sessions, decisions, corrections, opinions)
     return Gateway(settings, policy, keys, rates, budgets, router, feedback, aws, http)
 
 

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from fareway.cost import COLUMNS
+from fareway.lake import FEEDBACK_COLUMNS, FEEDBACK_PREFIX, ROLLUP_COLUMNS, ROLLUP_PREFIX
+from local import named_queries
 from local.cloud import ROOT, TOOLS
 
 Resources = dict[str, dict[str, Any]]
 
 #: Where CloudFormation knows no tags.
 UNTAGGED = {
+    "AWS::Athena::NamedQuery",
     "AWS::Glue::Database",
     "AWS::Glue::Table",
     "AWS::Lambda::Permission",
@@ -105,6 +108,7 @@ def test_a_request_may_do_just_this(resources: Resources) -> None:
         ("secretsmanager:GetSecretValue", "UpstreamSecret"),
         ("firehose:PutRecord", "['LedgerStream', 'Arn']"),
         ("s3:PutObject", "${LedgerBucket.Arn}/ledger-fallback/*"),
+        ("s3:PutObject", "${LedgerBucket.Arn}/feedback/*"),
     }
 
 
@@ -188,14 +192,50 @@ def test_the_function_gives_up_before_it_is_cut_off(
 
 def test_the_functions_names_are_all_known_to_settings(resources: Resources) -> None:
     known = (ROOT / "shared" / "fareway" / "settings.py").read_text(encoding="utf-8")
-    for name in resources["ApiFunction"]["Properties"]["Environment"]["Variables"]:
-        adapters = name.startswith(("AWS_LWA_", "AWS_LAMBDA_EXEC_WRAPPER"))
-        assert name in known or name.endswith("_BASE_URL") or adapters, name
+    for function in of_type(resources, "AWS::Serverless::Function").values():
+        for name in function["Environment"]["Variables"]:
+            adapters = name.startswith(("AWS_LWA_", "AWS_LAMBDA_EXEC_WRAPPER"))
+            assert name in known or name.endswith("_BASE_URL") or adapters, name
 
 
-def test_the_lakes_columns_are_the_events(resources: Resources) -> None:
-    columns = resources["CostEvents"]["Properties"]["TableInput"]["StorageDescriptor"]["Columns"]
-    assert [(c["Name"], c["Type"]) for c in columns] == list(COLUMNS.items())
+@pytest.mark.parametrize(
+    ("table", "stated"),
+    [("CostEvents", COLUMNS), ("Feedback", FEEDBACK_COLUMNS), ("Rollups", ROLLUP_COLUMNS)],
+)
+def test_the_lakes_columns_are_the_rows(
+    resources: Resources, table: str, stated: dict[str, str]
+) -> None:
+    columns = resources[table]["Properties"]["TableInput"]["StorageDescriptor"]["Columns"]
+    assert [(c["Name"], c["Type"]) for c in columns] == list(stated.items())
+
+
+@pytest.mark.parametrize(
+    ("table", "prefix"), [("Feedback", FEEDBACK_PREFIX), ("Rollups", ROLLUP_PREFIX)]
+)
+def test_rows_land_where_their_table_looks(resources: Resources, table: str, prefix: str) -> None:
+    parameters = resources[table]["Properties"]["TableInput"]["Parameters"]
+    where = parameters["storage.location.template"]["Fn::Sub"]
+    assert where == f"s3://${{LedgerBucket}}/{prefix}dt=${{!dt}}/"
+
+
+def test_the_named_queries_are_the_files() -> None:
+    text = named_queries.TEMPLATE.read_text(encoding="utf-8")
+    assert named_queries.written(text) == named_queries.resources(), (
+        "run: python -m local.named_queries"
+    )
+
+
+def test_the_local_cloud_is_asked_for_no_named_query(
+    resources: Resources, template: dict[str, Any]
+) -> None:
+    conditions = {
+        resource.get("Condition")
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Athena::NamedQuery"
+    }
+    assert conditions == {"HasNamedQueries"}
+    unless_local = {"Fn::Not": [{"Fn::Equals": [{"Ref": "Stage"}, "local"]}]}
+    assert template["Conditions"]["HasNamedQueries"] == unless_local
 
 
 def test_events_land_where_the_table_looks(resources: Resources) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import boto3
 import httpx
@@ -286,6 +287,28 @@ async def test_a_score_rates_and_a_users_words_are_not_kept(world):
     assert (told["rating"], told["reason"]) == ("down", None)
     told = (await rate(client, decision_id=id_, score=0.2, reason="incomplete")).json()
     assert told["reason"] == "incomplete"
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a bucket", "none"])
+async def test_an_opinion_goes_to_the_lake_where_there_is_one(world, there):
+    world.settings = replace(world.settings, ledger_bucket="opinions-of-users")
+    s3 = boto3.client("s3")
+    if there:
+        s3.create_bucket(Bucket="opinions-of-users")
+    client = world.process()
+    headers, completion = await ask(client, QUESTION)
+    answer = await rate(client, completion_id=completion["id"], score=0.2, reason="wrong")
+    assert answer.status_code == 200
+    if there:
+        listed = s3.list_objects_v2(Bucket="opinions-of-users", Prefix="feedback/dt=")["Contents"]
+        ((key, body),) = [
+            (o["Key"], s3.get_object(Bucket="opinions-of-users", Key=o["Key"])["Body"].read())
+            for o in listed
+        ]
+        row = json.loads(body)
+        assert row["decision_id"] == headers["x-fareway-decision-id"]
+        assert (row["rating"], row["score"], row["reason"]) == ("down", 0.2, "wrong")
+        assert key.split("/")[1] == f"dt={row['occurred_at'][:10]}"
 
 
 async def test_no_word_of_a_conversation_is_in_a_table(world, tables):

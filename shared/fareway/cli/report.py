@@ -1,22 +1,29 @@
-"""`fareway report`: what was spent and saved, from Athena."""
+"""`fareway report`: what was spent and saved, and where it was wasted, from Athena."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
 import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fareway.athena import Athena, QueryFailed
-from fareway.cli.console import out, required, stop
-from fareway.report import Report, Row, report, saved_share, usd
+from fareway.cli.console import err, out, required, stop
+from fareway.errors import ConfigError
+from fareway.policy import Policy, load_policy
+from fareway.prices import Price
+from fareway.report import Report, details, report
+from fareway.report_html import page
+from fareway.reprice import repriced
 from fareway.settings import Settings
+from fareway.sheets import Sheet, detail_sheets, main_sheets
 
 
 def show(
@@ -26,71 +33,88 @@ def show(
     last: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day (UTC).")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A model that all requests are compared with, besides the policy's."),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with charts to this file as well.")
+    ] = None,
 ) -> None:
-    """Spend, savings, cache hits and failovers of the last seven days, or of those given."""
+    """Spend, savings, waste and failures of the last seven days, or of those given.
+
+    It asks Athena: AWS's, or that of the local stack where AWS_ENDPOINT_URL says so.
+    """
     settings = Settings.from_env()
     workgroup = required(settings.athena_workgroup, "the workgroup", "FAREWAY_ATHENA_WORKGROUP")
     database = required(settings.ledger_database, "the database", "FAREWAY_LEDGER_DATABASE")
-    to = last.date() if last else datetime.now(UTC).date()
-    since = first.date() if first else to - timedelta(days=6)
+    today = datetime.now(UTC).date()
+    since, to = _days(first, last, today)
+    policy = _policy(settings.policy_file)
+    price = _price(policy, against) if against else None
     try:
-        figures = report(Athena(boto3.client("athena"), workgroup, database), since, to)
+        athena = Athena(boto3.client("athena"), workgroup, database)
+        figures = report(athena, since, to)
+        behind = details(athena, since, to, today)
     except (BotoCoreError, ClientError, QueryFailed) as error:
         stop(str(error))
-    print_report(figures, out)
+    compared = (against, repriced(behind.tokens, lambda _: price)) if against else None
+    sheets = [*main_sheets(figures, compared), *detail_sheets(behind, policy.prices)]
+    print_sheets(sheets, out)
+    if html:
+        try:
+            html.write_text(page(figures, behind, sheets), encoding="utf-8")
+        except OSError as error:
+            stop(f"{html}: {error.strerror}")
+        err.print(f"written: {html}", highlight=False)
 
 
 def print_report(figures: Report, console: Console) -> None:
     """The three tables: by tier, by model, and the totals."""
-    console.print(_money_table("Where the prompts went", figures.by_tier, ("tier", "lane")))
-    console.print(_money_table("Who answered", figures.by_model, ("served_model", "aggregator")))
-    totals = figures.totals
-    share = saved_share(totals)
-    facts = Table(title=f"In all, {_days(figures.first, figures.last)}", show_header=False)
-    facts.add_row("requests in the ledger", f"{totals['requests']}, {totals['answered']} answered")
-    facts.add_row("spent", f"{usd(totals, 'cost_usd'):.6f} USD")
-    facts.add_row("all-premium would have cost", f"{usd(totals, 'baseline_usd'):.6f} USD")
-    saved = usd(totals, "baseline_usd") - usd(totals, "cost_usd")
-    facts.add_row(
-        "[bold]saved[/]", f"[bold]{saved:.6f} USD{'' if share is None else f' ({share:.1%})'}[/]"
-    )
-    facts.add_row("decision cache hits", str(totals["cache_hits"]))
-    facts.add_row("answered after a failover", str(totals["answered_by_failover"]))
-    if int(totals["unpriced"] or 0):
-        facts.add_row("[yellow]unpriced, not in the sums[/]", str(totals["unpriced"]))
-    if int(totals["estimated"] or 0):
-        facts.add_row("estimated, in the sums", str(totals["estimated"]))
-    facts.add_row("classifier, median", f"{Decimal(totals['classifier_p50_ms'] or 0):.1f} ms")
-    facts.add_row("added by Fareway, median", f"{Decimal(totals['overhead_p50_ms'] or 0):.1f} ms")
-    console.print(facts)
+    print_sheets(main_sheets(figures), console)
 
 
-def _money_table(title: str, rows: Sequence[Row], names: tuple[str, ...]) -> Table:
-    table = Table(title=title)
-    for name in names:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for name in ("requests", "USD", "all-premium", "saved"):
-        table.add_column(name, justify="right", no_wrap=True)
-    some_unpriced = any(int(row["unpriced"] or 0) for row in rows)
-    if some_unpriced:
-        table.add_column("unpriced", justify="right")
-    for row in rows:
-        share = saved_share(row)
-        table.add_row(
-            *(str(row[name]) for name in names),
-            str(row["requests"]),
-            _money(row, "cost_usd"),
-            _money(row, "baseline_usd"),
-            "" if share is None else f"{share:.1%}",
-            *([f"[yellow]{row['unpriced']}[/]"] if some_unpriced else []),
+def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
+    for sheet in sheets:
+        table = Table(
+            title=sheet.title,
+            caption=sheet.about or None,
+            caption_justify="left",
+            show_header=bool(sheet.headings),
         )
-    return table
+        for place, name in enumerate(sheet.headings):
+            figures = place >= sheet.names
+            table.add_column(
+                name,
+                justify="right" if figures else "left",
+                no_wrap=figures,
+                overflow="fold",
+                style="yellow" if name == "unpriced" else None,
+            )
+        for row in sheet.rows:
+            table.add_row(*map(escape, row), style="bold" if row[0] == "saved" else None)
+        console.print(table)
 
 
-def _money(row: Row, column: str) -> str:
-    """A sum of nothing priced is not known; it is not shown as 0."""
-    return "" if row[column] is None else f"{usd(row, column):.6f}"
+def _days(first: datetime | None, last: datetime | None, today: date) -> tuple[date, date]:
+    to = last.date() if last else today
+    since = first.date() if first else to - timedelta(days=6)
+    if since > to:
+        stop(f"--from {since} is after --to {to}")
+    return since, to
 
 
-def _days(first: date, last: date) -> str:
-    return str(first) if first == last else f"{first} to {last}"
+def _policy(file: Path) -> Policy:
+    try:
+        return load_policy(file)
+    except ConfigError as error:
+        stop("\n  ".join(["the configuration has faults:", *error.faults]))
+
+
+def _price(policy: Policy, model: str) -> Price:
+    """The price of one of the policy's models, or of one in the list."""
+    known = policy.models.get(model)
+    price = policy.price(model, next(iter(known.ids))) if known else policy.prices.find(model)
+    if price is None:
+        stop(f"no price is known for --against {model}; the policy has {', '.join(policy.models)}")
+    return price

@@ -1,6 +1,11 @@
 -- Requests, tokens and money by tier; a priced event alone counts as saved.
 WITH events AS (
-    SELECT DISTINCT * FROM cost_events WHERE dt BETWEEN '$first' AND '$last'
+    SELECT DISTINCT
+        decision_id, tier, lane,
+        served_model, prompt_tokens, completion_tokens, cost_usd, baseline_usd
+    FROM cost_events
+    WHERE dt BETWEEN '$first' AND '$until'
+      AND substr(occurred_at, 1, 10) BETWEEN '$first' AND '$last'
 )
 SELECT
     coalesce(tier, 'direct')                                      AS tier,

@@ -1,6 +1,11 @@
 -- Everything in one row: requests, money, cache hits, failovers, failures.
 WITH events AS (
-    SELECT DISTINCT * FROM cost_events WHERE dt BETWEEN '$first' AND '$last'
+    SELECT DISTINCT
+        decision_id, status, cache_hit, failovers, served_model, cost_usd, cost_source,
+        baseline_usd, classifier_ms, total_ms, upstream_ms
+    FROM cost_events
+    WHERE dt BETWEEN '$first' AND '$until'
+      AND substr(occurred_at, 1, 10) BETWEEN '$first' AND '$last'
 ),
 -- The median as the middle of the sorted rows: Athena's approx_percentile is not in every engine.
 ranked AS (
