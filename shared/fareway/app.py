@@ -161,7 +161,9 @@ async def _asked(gateway: Gateway, request: Request, parse: Callable[[bytes], R]
         request=parsed,
         caller=caller,
         bounds=Bounds.of(request.headers).within(caller.allowance.tiers),
-        conversation=conversation(caller.tenant, request.headers.get(HEADER), parsed.body),
+        conversation=conversation(
+            caller.tenant, request.headers.get(HEADER), parsed.body, caller.key_id
+        ),
         begun=begun,
         deadline=begun + time_left_ms(request, gateway.settings.deadline_ms) / 1000,
         alone=request.state.alone,

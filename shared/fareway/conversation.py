@@ -9,7 +9,7 @@ what is remembered of such a session hangs on its first answer too, so that it s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +25,17 @@ class Conversation:
     Args:
         session_hash: 16 hex digits, the same for every turn.
         voice: 16 hex digits of who speaks: the caller's `user` where it names one, else the
-            session.
+            session's name, else the key.
         named: whether the caller named the session.
         opening: the hash of the first answer in the history; None before there is one.
+        latest: the same of the last answer.
     """
 
     session_hash: str
     voice: str
     named: bool
     opening: str | None = None
+    latest: str | None = None
 
     @property
     def key(self) -> str | None:
@@ -42,7 +44,7 @@ class Conversation:
 
     def key_after(self, answer: str) -> str | None:
         """Where its state is once this was answered."""
-        return self._key(self.opening or _opening(answer))
+        return self._key(self.opening or answer_hash(answer))
 
     def _key(self, opening: str | None) -> str | None:
         if self.named:
@@ -50,7 +52,9 @@ class Conversation:
         return _hashed(self.session_hash, opening) if opening else None
 
 
-def conversation(tenant: str, header: str | None, body: Mapping[str, Any]) -> Conversation | None:
+def conversation(
+    tenant: str, header: str | None, body: Mapping[str, Any], key_id: str = ""
+) -> Conversation | None:
     """The first that there is of `x-fareway-session`, `metadata.session_id`, `user`,
     `prompt_cache_key`, the fingerprint; None for a request that has neither a name nor messages.
     """
@@ -62,14 +66,17 @@ def conversation(tenant: str, header: str | None, body: Mapping[str, Any]) -> Co
     messages = body.get("messages")
     if name is None and not isinstance(messages, list):
         return None
-    turns = messages if isinstance(messages, list) else []
+    # of a request for embeddings nobody has checked them
+    turns = [t for t in messages if isinstance(t, Mapping)] if isinstance(messages, list) else []
     session_hash = _hashed("session", tenant, name) if name else _fingerprint(tenant, turns)
-    answers = (text_of(turn.get("content")) for turn in turns if turn.get("role") == "assistant")
+    unnamed = session_hash if name else _hashed("key", tenant, key_id)
+    answers = [turn.get("content") for turn in turns if turn.get("role") == "assistant"]
     return Conversation(
         session_hash,
-        _hashed("voice", tenant, user) if user else session_hash,
+        _hashed("voice", tenant, user) if user else unnamed,
         name is not None,
-        next(filter(None, map(_opening, answers)), None),
+        _first(answers),
+        _first(reversed(answers)),
     )
 
 
@@ -79,7 +86,12 @@ def _fingerprint(tenant: str, turns: Sequence[Mapping[str, Any]]) -> str:
     return _hashed("opening", tenant, "\n".join(system), asked)
 
 
-def _opening(answer: str) -> str | None:
+def _first(answers: Iterable[object]) -> str | None:
+    """The hash of the first that has words."""
+    return next(filter(None, (answer_hash(text_of(answer)) for answer in answers)), None)
+
+
+def answer_hash(answer: str) -> str | None:
     """The hash of an answer; its spacing may change on its way through a client."""
     words = " ".join(answer.split())
     return _hashed(words) if words else None

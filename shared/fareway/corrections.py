@@ -74,21 +74,45 @@ class Corrections:
         return Tally(tally.down, tally.up, raised)
 
     async def _count(self, key: str, tier: Tier, voice: str, up: bool) -> Tally:
+        """All of a prompt's votes go `hold_days` after the first; the next one begins anew."""
         mine, other = ("glad", "sorry") if up else ("sorry", "glad")
+        name = f"votes:{key}:{tier}"
+        try:
+            votes = await self._update(
+                name,
+                f"ADD {mine} :voice DELETE {other} :voice "
+                "SET expires_at = if_not_exists(expires_at, :gone)",
+                "attribute_not_exists(expires_at) OR expires_at > :now",
+                voice,
+            )
+        except FAILURES as error:
+            if not condition_failed(error):
+                raise
+            votes = await self._update(
+                name,
+                f"SET {mine} = :voice, expires_at = :gone REMOVE {other}",
+                "expires_at <= :now",
+                voice,
+            )
+        sorry, glad = (len(votes.get(name, {}).get("SS", ())) for name in ("sorry", "glad"))
+        return Tally(sorry, glad)
+
+    async def _update(self, name: str, change: str, condition: str, voice: str) -> dict[str, Any]:
+        """Changes an item of votes, where the condition holds -> the item."""
         client = await self.aws.client("dynamodb")
         answer = await client.update_item(
             TableName=self.table,
-            Key={"key": {"S": f"votes:{key}:{tier}"}},
-            UpdateExpression=f"ADD {mine} :voice DELETE {other} :voice SET expires_at = :gone",
+            Key={"key": {"S": name}},
+            UpdateExpression=change,
+            ConditionExpression=condition,
             ExpressionAttributeValues={
                 ":voice": {"SS": [voice]},
                 ":gone": {"N": str(self._until())},
+                ":now": {"N": str(int(self.now()))},
             },
             ReturnValues="ALL_NEW",
         )
-        votes: dict[str, Any] = answer["Attributes"]
-        sorry, glad = (len(votes.get(name, {}).get("SS", ())) for name in ("sorry", "glad"))
-        return Tally(sorry, glad)
+        return dict(answer["Attributes"])
 
     async def _raise(self, name: str, key: str, tier: Tier) -> None:
         """Marks an entry; a band's only while it still leads to this prompt."""

@@ -9,16 +9,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from fareway.aws import FAILURES, Aws
 from fareway.escalate import Answered
 from fareway.log import log
 
 TTL_S = 30 * 24 * 3600
+#: A decision's id, or a response's, by its digits. Whatever else is asked for is hashed first:
+#: DynamoDB takes no empty key, nor a long one.
+_OWN = re.compile(r"(?:dec|resp)_([0-9a-z]{1,40})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Remembered:
         told: what the caller may read of it.
         answer: None where it was passed through, or nothing answered.
         key: of the root of the prompts that repeat each other; None where it was not routed.
-        bands: under which that is found.
+        bands: under which that is found, and the key of the very prompt.
         session: key of the session's state; None where it has none.
         voice: who asked, hashed.
         completion_id: the answer's own.
@@ -43,6 +49,10 @@ class Remembered:
     session: str | None = None
     voice: str = ""
     completion_id: str | None = None
+
+
+#: What is stored; fields that another version added are left out.
+_DECISION = TypeAdapter(Remembered)
 
 
 @dataclass(slots=True)
@@ -80,20 +90,22 @@ class Decisions:
         try:
             async with asyncio.timeout(self.budget_s):
                 client = await self.aws.client("dynamodb")
-                await client.batch_write_item(
+                answer = await client.batch_write_item(
                     RequestItems={self.table: [{"PutRequest": {"Item": item}} for item in items]}
                 )
         except FAILURES as error:
             log("warning", "decision write failed", error=type(error).__name__)
             return False
-        return True
+        if undone := bool(answer.get("UnprocessedItems")):
+            log("warning", "decision write failed", error="UnprocessedItems")
+        return not undone
 
     async def get(self, tenant_hash: str | None, id_: str) -> Remembered | None:
-        """A tenant's decision.
+        """A tenant's decision; None where there is none that can be read.
 
         Args:
             tenant_hash: None for an operator, who may read all tenants', by the decision's id.
-            id_: the decision's, or the completion's.
+            id_: the decision's, the response's that shares its digits, or the completion's.
 
         Raises:
             One of FAILURES: the table does not answer.
@@ -101,17 +113,20 @@ class Decisions:
         if not self.table:
             return None
         async with asyncio.timeout(self.budget_s):
-            item = await self._item(id_)
+            own = _OWN.fullmatch(id_)
+            item = await self._item(f"dec_{own[1]}") if own else None
             if item is None and tenant_hash is not None:
                 named = await self._item(_name(tenant_hash, id_))
                 item = await self._item(named["is"]["S"]) if named else None
-        if item is None or float(item["expires_at"]["N"]) <= self.now():
+        if item is None or tenant_hash not in (None, item.get("tenant", {}).get("S")):
             return None
-        if tenant_hash is not None and item["tenant"]["S"] != tenant_hash:
+        try:
+            if float(item["expires_at"]["N"]) <= self.now():
+                return None
+            return _DECISION.validate_json(item["decision"]["S"])
+        except (KeyError, TypeError, ValueError) as error:
+            log("warning", "decision unreadable", error=type(error).__name__)
             return None
-        value = json.loads(item["decision"]["S"])
-        answer, bands = value.pop("answer"), tuple(value.pop("bands"))
-        return Remembered(**value, bands=bands, answer=Answered(**answer) if answer else None)
 
     async def _item(self, name: str) -> Mapping[str, Any] | None:
         client = await self.aws.client("dynamodb")

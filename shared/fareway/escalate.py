@@ -31,6 +31,8 @@ class Answered:
     Args:
         model: the policy's name of the model that answered; `aggregator` is where.
         warm_tokens: of its prompt, tokens that the provider read from its cache or wrote to it.
+        at: when it was asked for, seconds since the epoch.
+        said: hash of its words; None where there are none.
     """
 
     decision_id: str
@@ -40,6 +42,8 @@ class Answered:
     prompt_tokens: int
     completion_tokens: int
     warm_tokens: int
+    at: float = 0.0
+    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def after_rating(
     if not up:
         return replace(_complained(rested, answer, answer.tier), at=now)
     if answer.decision_id in rested.counted or rested.floor is None:
-        return rested
+        return replace(rested, at=now)
     praised = _counting(rested, answer.decision_id)
     return replace(praised, at=now, calm=0, floor=below(rested.floor))
 
@@ -173,7 +177,7 @@ def stay(
         now: seconds since the epoch.
     """
     last = session.last
-    if last is None or now - session.at > WARM_S or not last.warm_tokens:
+    if last is None or now - last.at > WARM_S or not last.warm_tokens:
         return None
     if TIERS.index(last.tier) <= TIERS.index(base) or needs.prompt_tokens < last.warm_tokens:
         return None

@@ -49,9 +49,8 @@ class Opinion(BaseModel):
 
     @property
     def id(self) -> str:
-        """The decision's id, or the completion's; a response and its decision share digits."""
-        named = self.decision_id or self.completion_id or ""
-        return named.replace("resp_", "dec_", 1) if named.startswith("resp_") else named
+        """The decision's id, or the completion's."""
+        return self.decision_id or self.completion_id or ""
 
     @property
     def known_reason(self) -> str | None:

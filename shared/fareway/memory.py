@@ -186,24 +186,31 @@ class Memory:
         Args:
             prompt: None where no derivative is to find it: it is one itself.
         """
-        _keep(self._entries, key, (entry, self.now()), self.size)
-        bands, signature = (prompt.writes, prompt.signature) if prompt else ((), "")
-        for band in bands:
-            _keep(self._bands, band, (signature, entry), self.size)
+        self.keep_local(key, prompt, entry)
         if not self.table:
             return True
+        bands, signature = (prompt.writes, prompt.signature) if prompt else ((), "")
         signed = {"signature": {"S": signature}}
         items = [_item(key, entry), *(_item(band, entry) | signed for band in bands)]
         try:
             async with asyncio.timeout(self.budget_s):
                 client = await self.aws.client("dynamodb")
-                await client.batch_write_item(
+                answer = await client.batch_write_item(
                     RequestItems={self.table: [{"PutRequest": {"Item": item}} for item in items]}
                 )
         except FAILURES as error:
             log("warning", "memory write failed", error=type(error).__name__)
             return False
-        return True
+        if undone := bool(answer.get("UnprocessedItems")):
+            log("warning", "memory write failed", error="UnprocessedItems")
+        return not undone
+
+    def keep_local(self, key: str, prompt: Fingerprint | None, entry: Entry) -> None:
+        """Keeps what is new in the process alone."""
+        _keep(self._entries, key, (entry, self.now()), self.size)
+        if prompt:
+            for band in prompt.writes:
+                _keep(self._bands, band, (prompt.signature, entry), self.size)
 
     def forget(self, keys: Sequence[str]) -> None:
         """Lets the process ask the table again."""

@@ -10,17 +10,18 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from fareway.aws import FAILURES
-from fareway.conversation import Conversation
+from fareway.conversation import Conversation, answer_hash
 from fareway.corrections import Corrections
 from fareway.cost import CostEvent
 from fareway.decide import Candidate
 from fareway.decisions import Decisions, Remembered
 from fareway.escalate import Answered, Session, after_turn
 from fareway.explain import explained
+from fareway.log import log
 from fareway.policy import Escalation
 from fareway.record import Asked, Routed
 from fareway.sessions import Sessions
-from fareway.wire import ChatRequest, Request
+from fareway.wire import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Outcome:
 
     Args:
         candidate: that answered; None where nothing did.
-        text: what it said, for the session's key alone.
+        text: its content as a client sends it back, for the session's key alone.
         completion_id: the answer's own id.
     """
 
@@ -50,8 +51,7 @@ class Remembering:
 
     async def after(self, asked: Asked[Request], routed: Routed, outcome: Outcome) -> int:
         """Keeps what is to be kept -> how many of the writes failed. Never raises."""
-        tables = self.decisions.table or self.sessions.table
-        if not tables or not isinstance(asked.request, ChatRequest):
+        if not (self.decisions.table or self.sessions.table):
             return 0
         answer = _answered(routed, outcome)
         key = _session_key(asked.conversation, outcome)
@@ -59,8 +59,12 @@ class Remembering:
             self._decision(asked, routed, outcome, key, answer),
             self._session(routed, key, answer),
             self._complaint(asked, routed),
+            return_exceptions=True,
         )
-        return kept.count(False)
+        for error in kept:
+            if isinstance(error, BaseException):  # a bug: it must not lose what was answered
+                log("error", "memory failed", error=type(error).__name__)
+        return len(kept) - kept.count(True)
 
     async def _decision(
         self,
@@ -72,13 +76,15 @@ class Remembering:
     ) -> bool:
         if not self.decisions.table:
             return True
-        talk, entry = asked.conversation, routed.found.entry
+        talk, found, entry = asked.conversation, routed.found, routed.found.entry
+        # a derivative's own entry lives on when those that led to it are gone
+        own = (found.key,) if entry and found.key and found.key != entry.root else ()
         one = Remembered(
             routed.decision_id,
             explained(routed, asked.bounds, outcome.event),
             answer,
             entry.root if entry else None,
-            entry.bands if entry else (),
+            (*entry.bands, *own) if entry else (),
             session,
             talk.voice if talk else "",
             outcome.completion_id,
@@ -106,6 +112,8 @@ class Remembering:
         last = before.last
         if turn.hashed == before.turn or last.decision_id in before.counted:
             return True
+        if talk.latest and last.said and talk.latest != last.said:
+            return True  # it is of an answer of another conversation of this session
         try:
             failed = await self.decisions.get(asked.caller.tenant_hash, last.decision_id)
         except FAILURES:
@@ -128,6 +136,8 @@ def _answered(routed: Routed, outcome: Outcome) -> Answered | None:
         event.prompt_tokens or 0,
         event.completion_tokens or 0,
         (event.cached_tokens or 0) + (event.cache_write_tokens or 0),
+        routed.turn.at if routed.turn else 0.0,
+        answer_hash(outcome.text),
     )
 
 

@@ -244,7 +244,7 @@ class Router:
         event = cost_event(
             policy, journey.asked, journey.routed, journey.trail, status, candidate, model, billed
         )
-        said = Outcome(event, candidate, "".join(served.text), served.id)
+        said = Outcome(event, candidate, served.said, served.id)
         await self._record(journey, said, event.cost_usd)
         return event
 

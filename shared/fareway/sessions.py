@@ -10,17 +10,21 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from fareway.aws import FAILURES, Aws, condition_failed
-from fareway.escalate import Answered, Session
+from fareway.escalate import Session
 from fareway.log import log
 
 #: How long a state is kept after its last turn, seconds.
 TTL_S = 24 * 3600
 #: Tries where others write the same session meanwhile.
 TRIES = 4
+#: What is stored; fields that another version added are left out.
+_STATE = TypeAdapter(Session)
 
 
 @dataclass(slots=True)
@@ -111,10 +115,7 @@ def read_session(item: Mapping[str, Any], now: float) -> Session | None:
     try:
         if float(item["expires_at"]["N"]) <= now:
             return Session(version=version)
-        state = json.loads(item["state"]["S"])
-        last, counted = state.pop("last"), tuple(map(str, state.pop("counted")))
-        state |= {"version": version, "counted": counted}
-        return Session(**state, last=Answered(**last) if last else None)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return replace(_STATE.validate_json(item["state"]["S"]), version=version)
+    except (KeyError, TypeError, ValueError) as error:
         log("warning", "session unreadable", error=type(error).__name__)
         return Session(version=version)

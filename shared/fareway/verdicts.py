@@ -54,6 +54,7 @@ class Remembers(Protocol):
         self, key: str | None, prompt: Fingerprint | None, session: str | None
     ) -> Recalled: ...
     async def keep(self, key: str, prompt: Fingerprint | None, entry: Entry) -> bool: ...
+    def keep_local(self, key: str, prompt: Fingerprint | None, entry: Entry) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,9 @@ class Verdicts:
         if not (found.fresh and found.key and found.entry):
             return True
         prompt = found.fingerprint if found.hit == "none" else None
+        if found.forgetful:  # what the table has of it was not read, and may hold a correction
+            self.memory.keep_local(found.key, prompt, found.entry)
+            return True
         return await self.memory.keep(found.key, prompt, found.entry)
 
     def count(self, text: str) -> int:

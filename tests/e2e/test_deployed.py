@@ -195,7 +195,8 @@ def test_losing_firehose_loses_no_event(deployed, sdk):
 
 def test_events_that_only_the_log_has_are_replayed_once(deployed, tmp_path):
     before = figures(deployed, 1).requests
-    line = {"level": "error", "message": "ledger event", "event": an_event().record()}
+    event = an_event(occurred_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+    line = {"level": "error", "message": "ledger event", "event": event.record()}
     log_file = tmp_path / "lambda.log"
     log_file.write_text(f"START RequestId: x\n{json.dumps(line)}\n")
     for _ in range(2):

@@ -84,6 +84,22 @@ def test_who_speaks_is_the_user_whatever_the_session():
     assert talk(FIRST, user="ann", tenant="other").voice != one.voice
 
 
+@pytest.mark.parametrize("messages", [[1], ["x", None], [{}], [[]], "x", {"role": "user"}])
+def test_messages_that_nobody_checked_are_no_failure(messages):
+    body = {"model": "text-embedding-3-small", "input": "x", "messages": messages}
+    conversation("acme", None, body)
+    assert conversation("acme", "s", body).named
+
+
+def test_those_whom_nothing_tells_apart_speak_with_one_voice():
+    # a person who opens two unnamed conversations is no quorum
+    assert talk(FIRST).voice == talk(SYSTEM, SECOND).voice
+    assert talk(FIRST).voice != talk(FIRST, tenant="other").voice
+    keys = {conversation("acme", None, a_chat(), key).voice for key in ("k1", "k2")}
+    assert len(keys) == 2
+    assert talk(FIRST).voice not in (talk(FIRST, user="ann").voice, talk(FIRST, header="a").voice)
+
+
 def test_a_request_without_messages_has_a_session_only_by_name():
     body = {"model": "text-embedding-3-small", "input": "x"}
     assert conversation("acme", None, body) is None

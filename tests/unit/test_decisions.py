@@ -1,7 +1,9 @@
 """Decisions as they are asked for later, by their tenant and by the operator."""
 
+import json
 import time
 
+import boto3
 import pytest
 from typer.testing import CliRunner
 
@@ -35,6 +37,7 @@ async def decisions(sdk, table):
 
 async def test_a_decision_is_found_by_its_own_id_and_its_completions(decisions):
     assert await decisions.get("acme", "dec_1") == ONE
+    assert await decisions.get("acme", "resp_1") == ONE  # of /v1/responses
     assert await decisions.get("acme", "chatcmpl-1") == ONE
 
 
@@ -51,6 +54,40 @@ async def test_two_tenants_whose_upstreams_give_one_id_keep_their_own(decisions)
     await decisions.keep("rival", theirs)
     assert (await decisions.get("rival", "chatcmpl-1")).decision_id == "dec_2"
     assert (await decisions.get("acme", "chatcmpl-1")).decision_id == "dec_1"
+
+
+async def test_an_item_that_cannot_be_read_is_no_decision(decisions, logged):
+    client = boto3.client("dynamodb")
+    item = client.get_item(TableName="decisions", Key={"id": {"S": "dec_1"}})["Item"]
+    value = json.loads(item["decision"]["S"])
+    later = item | {"decision": {"S": json.dumps(value | {"field_of_a_later_version": 1})}}
+    client.put_item(TableName="decisions", Item=later)
+    assert await decisions.get("acme", "dec_1") == ONE
+    for damage in (
+        "no",
+        "{}",
+        "[]",
+        json.dumps(value | {"answer": {"tier": "mid"}}),
+    ):
+        client.put_item(TableName="decisions", Item=item | {"decision": {"S": damage}})
+        assert await decisions.get("acme", "dec_1") is None
+    assert logged()[0]["message"] == "decision unreadable"
+
+
+async def test_what_only_leads_to_a_decision_is_none(decisions):
+    (name,) = (
+        item["id"]["S"]
+        for item in boto3.client("dynamodb").scan(TableName="decisions")["Items"]
+        if "is" in item
+    )
+    for tenant in ("acme", "rival", None):
+        assert await decisions.get(tenant, name) is None
+
+
+@pytest.mark.parametrize("id_", ["", "d" * 5_000, "d" * 2_049, "é" * 2_000, "\ud800"])
+async def test_what_cannot_be_an_id_is_not_asked_for(decisions, id_):
+    assert await decisions.get("acme", id_) is None
+    assert await decisions.get(None, id_) is None
 
 
 def told(monkeypatch, *args):

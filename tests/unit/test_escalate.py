@@ -124,9 +124,11 @@ def test_a_lift_says_whether_it_is_of_now():
 
 def warm(prompt=60_000, tokens=50_000, completion=100, at=NOW, model="gpt-5", sensitive=False):
     """A premium answer, cached by the provider; the next turn would go to mid."""
-    last = an_answer("premium", model=model, warm_tokens=tokens, completion_tokens=completion)
+    last = an_answer(
+        "premium", model=model, warm_tokens=tokens, completion_tokens=completion, at=at
+    )
     needs = Needs(frozenset(), prompt, None)
-    session = Session(at=at, last=last)
+    session = Session(at=NOW, last=last)
     return stay(a_policy(), ["tokenmix"], session, "mid", sensitive, needs, NOW)
 
 
@@ -151,3 +153,21 @@ def test_a_long_cached_prefix_keeps_the_model_where_moving_down_would_cost_more(
 )
 def test_else_a_turn_moves_down(fields):
     assert warm(**fields) is None
+
+
+def test_praise_that_is_sent_again_does_not_count_idle_time_twice():
+    raised = after_rating(Session(floor="premium", at=NOW), an_answer(), True, NOW, RULES)
+    assert raised.floor == "mid"
+    raised = replace(raised, floor="premium")
+    later = NOW + 30 * MINUTE
+    for _ in range(3):
+        raised = after_rating(raised, an_answer(), True, later, RULES)
+        assert raised.floor == "mid"
+
+
+def test_a_rating_does_not_keep_the_providers_cache_warm():
+    last = an_answer("premium", model="gpt-5", warm_tokens=50_000, at=NOW)
+    rated = after_rating(Session(at=NOW, last=last), last, False, NOW + 290, RULES)
+    needs = Needs(frozenset(), 60_000, None)
+    assert stay(a_policy(), ["tokenmix"], rated, "mid", False, needs, NOW + 290) is not None
+    assert stay(a_policy(), ["tokenmix"], rated, "mid", False, needs, NOW + 580) is None

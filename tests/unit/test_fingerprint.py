@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fareway.canonical import sentences
 from fareway.fingerprint import MOST_READS, Fingerprint, fingerprint
 
 SECRET = b"a secret"
@@ -222,3 +223,8 @@ def test_any_signature_is_read(text: str, signature: bytes) -> None:
     found = fingerprint(f"how do i {text}", "p", SECRET)
     if found is not None:
         found.repeats(base64.b64encode(signature).decode())
+
+
+def test_a_run_of_marks_is_looked_at_once() -> None:
+    # each dot tried anew would take minutes
+    assert [part.words for part in sentences("." * 100_000 + "a word")] == [("word",)]

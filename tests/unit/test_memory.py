@@ -9,6 +9,7 @@ import pytest
 
 from fareway.aws import Aws
 from fareway.cache import cache_key, prompt_hash
+from fareway.decisions import Decisions, Remembered
 from fareway.escalate import Session
 from fareway.fingerprint import fingerprint
 from fareway.memory import Entry, Memory
@@ -75,6 +76,23 @@ async def test_a_missing_table_is_a_miss_and_no_failure(sdk, logged):
     assert not await memory.keep("k", None, an_entry())
     assert memory.get_local("k") is not None
     assert {line["message"] for line in logged()} == {"memory read failed", "memory write failed"}
+
+
+class Throttled:
+    """A DynamoDB that answers a batch of writes with 200, and has written none of it."""
+
+    async def client(self, _):
+        return self
+
+    async def batch_write_item(self, RequestItems):
+        return {"UnprocessedItems": RequestItems}
+
+
+async def test_writes_that_a_throttled_table_left_undone_are_failures(logged):
+    assert not await Memory(Throttled(), "cache", budget_s=2).keep("k", None, an_entry())
+    one = Remembered("dec_1", {}, completion_id="chatcmpl-1")
+    assert not await Decisions(Throttled(), "decisions", 2).keep("acme", one)
+    assert [line["error"] for line in logged()] == ["UnprocessedItems"] * 2
 
 
 async def test_an_unreachable_table_is_a_miss(sdk, monkeypatch):

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from fareway.app import create_app
+from fareway.decisions import Decisions
 from fareway.keys import key_hash
+from fareway.memory import Memory, Recalled
 from fareway.settings import Settings
 from fareway.wiring import build
 from local.aggregator import create_app as create_simulator
@@ -46,7 +48,7 @@ class World:
         self.settings = Settings(
             upstream_keys={"tokenmix": "k"},
             base_urls={"tokenmix": f"{simulator}/v1"},
-            cache_budget_ms=3_000,
+            cache_budget_ms=10_000,
             **tables,
         )
         self.gateways = []
@@ -54,6 +56,7 @@ class World:
     def process(self):
         gateway = build(self.settings)
         gateway.router.judge.verdicts.scorer = FixedScorer()
+        gateway.keys.budget_s = 20  # a busy machine's moto is no DynamoDB
         self.gateways.append(gateway)
         transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)
         return httpx.AsyncClient(transport=transport, base_url="http://fareway/v1")
@@ -192,6 +195,42 @@ async def test_votes_on_a_prompt_and_its_derivatives_are_one_count(world):
         assert headers["x-fareway-tier"] == "mid"
 
 
+async def test_votes_on_a_derivative_raise_it_though_its_root_is_gone(world):
+    client, repeated = world.process(), f"Hello! {QUESTION.upper()}"
+    await ask(client, QUESTION)
+    headers, _ = await ask(client, repeated)
+    assert headers["x-fareway-cache"] == "derivative"
+    dynamodb = boto3.client("dynamodb")
+    for item in dynamodb.scan(TableName="cache")["Items"]:
+        if "signature" in item or item["key"] == item["root"]:
+            dynamodb.delete_item(TableName="cache", Key={"key": item["key"]})
+    for session in ("one", "two"):
+        headers, _ = await ask(world.process(), repeated, session=session)
+        assert headers["x-fareway-cache"] == "table"
+        rated = await rate(client, decision_id=headers["x-fareway-decision-id"], rating="down")
+    assert rated.json()["raised"] == "mid"
+    headers, _ = await ask(world.process(), repeated, session="three")
+    assert headers["x-fareway-tier"] == "mid"
+
+
+async def test_a_read_that_fails_takes_no_correction_back(world):
+    client = world.process()
+    for session in ("one", "two"):
+        headers, _ = await ask(client, QUESTION, session=session)
+        rated = await rate(client, decision_id=headers["x-fareway-decision-id"], rating="down")
+    assert rated.json()["raised"] == "mid"
+
+    async def failed(*_):
+        return Recalled(failed=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Memory, "recall", failed)
+        headers, _ = await ask(world.process(), QUESTION, session="three")
+    assert headers["x-fareway-tier"] == "cheap"
+    headers, _ = await ask(world.process(), QUESTION, session="four")
+    assert headers["x-fareway-tier"] == "mid"
+
+
 async def test_complaints_in_conversations_count_towards_the_quorum(world):
     client = world.process()
     for session in ("one", "two"):
@@ -199,6 +238,17 @@ async def test_complaints_in_conversations_count_towards_the_quorum(world):
         await ask(client, QUESTION, said(completion), COMPLAINT, session=session)
     headers, _ = await ask(world.process(), QUESTION, session="three")
     assert headers["x-fareway-tier"] == "mid"
+
+
+async def test_a_complaint_is_no_vote_on_the_answer_of_another_conversation(world):
+    client, other = world.process(), "Write me a short rhyme for the birthday of my old friend."
+    for user in ("ann", "bob"):
+        _, mine = await ask(client, QUESTION, user=user)
+        await ask(client, other, user=user)
+        # both chats are the user's one session; the complaint is of the first chat's answer
+        await ask(client, QUESTION, said(mine), COMPLAINT, user=user)
+    headers, _ = await ask(world.process(), other, user="eve")
+    assert headers["x-fareway-tier"] == "cheap"
 
 
 async def test_one_users_many_sessions_are_one_vote(world):
@@ -309,6 +359,29 @@ async def test_an_opinion_goes_to_the_lake_where_there_is_one(world, there):
         assert row["decision_id"] == headers["x-fareway-decision-id"]
         assert (row["rating"], row["score"], row["reason"]) == ("down", 0.2, "wrong")
         assert key.split("/")[1] == f"dt={row['occurred_at'][:10]}"
+
+
+async def test_a_bug_in_memory_loses_no_request(world, monkeypatch, logged):
+    async def broken(*_):
+        raise RuntimeError("unmistakable")
+
+    client = world.process()
+    await ask(client, QUESTION, session="s")
+    monkeypatch.setattr(Decisions, "keep", broken)
+    monkeypatch.setattr(Decisions, "get", broken)
+    await ask(client, COMPLAINT, session="s")
+    assert "RuntimeError" in {line.get("error") for line in logged()}
+
+
+async def test_an_embeddings_decision_can_be_asked_for_too(world):
+    client, mine = world.process(), {"authorization": "Bearer fw-acme"}
+    body = {"model": "text-embedding-3-small", "input": "x"}
+    answer = await client.post("/embeddings", json=body, headers=mine)
+    id_ = answer.headers["x-fareway-decision-id"]
+    told = (await client.get(f"/decisions/{id_}", headers=mine)).json()
+    assert (told["decision_id"], told["reason"], told["status"]) == (id_, "passed through", 200)
+    rated = (await rate(client, decision_id=id_, rating="down")).json()
+    assert (rated["votes"], rated["session_floor"]) == (None, None)
 
 
 async def test_no_word_of_a_conversation_is_in_a_table(world, tables):

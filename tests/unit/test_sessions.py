@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import boto3
 import pytest
@@ -17,7 +17,7 @@ FULL = Session(
     calm=1,
     at=1_800_000_000.5,
     turn="t" * 32,
-    last=Answered("dec_1", "cheap", "tokenmix", "deepseek-v4-flash", 10, 20, 5),
+    last=Answered("dec_1", "cheap", "tokenmix", "deepseek-v4-flash", 10, 20, 5, 1.5),
     counted=("dec_0",),
 )
 
@@ -45,7 +45,15 @@ async def test_concurrent_changes_are_all_counted(sdk, table):
 
 
 @pytest.mark.parametrize(
-    "damage", [{"state": {"S": "no"}}, {"state": {"S": "{}"}}, {"expires_at": {"N": "1"}}]
+    "damage",
+    [
+        {"state": {"S": "no"}},
+        {"state": {"S": "{}"}},
+        {"expires_at": {"N": "1"}},
+        {"state": {"S": json.dumps(asdict(FULL) | {"floor": "heaven"})}},
+        {"state": {"S": json.dumps(asdict(FULL) | {"at": "noon"})}},
+        {"state": {"S": json.dumps(asdict(FULL) | {"last": asdict(FULL.last) | {"tier": "no"}})}},
+    ],
 )
 async def test_a_damaged_or_old_state_is_written_over(sdk, table, damage):
     sessions = Sessions(sdk, table("sessions", "session"), 2)

@@ -29,6 +29,7 @@ from aiohttp import (
 from fareway.errors import ProviderError, UpstreamRejected
 from fareway.prices import Usage
 from fareway.providers.http import Http
+from fareway.render import text_of
 from fareway.trace import Trace
 from fareway.usage import read_cost, read_usage
 from fareway.wire import words
@@ -65,6 +66,12 @@ class Completion:
     def text(self) -> list[str]:
         """What each choice says, for counting."""
         return [*words([choice.get("message") for choice in self.body.get("choices", ())])]
+
+    @property
+    def said(self) -> str:
+        """The first choice's content, which a client sends back as the answer."""
+        choices = self.body.get("choices") or [{}]
+        return text_of((choices[0].get("message") or {}).get("content"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from fareway.providers.aggregator import (
     error_in_body,
     lost,
 )
+from fareway.render import text_of
 from fareway.sse import DONE, Chunk, Events, as_chunks
 from fareway.trace import Trace
 from fareway.usage import read_cost, read_usage
@@ -63,6 +64,7 @@ class Stream:
     cost_usd: Decimal | None = None
     text: list[str] = field(default_factory=list)
     id: str | None = None
+    _said: list[str] = field(default_factory=list)  # of it, the first choice's content
     _finished: dict[int, bool] = field(default_factory=dict)  # by choice: True once it is over
     _done: bool = False
     _held: list[Chunk] = field(default_factory=list)
@@ -70,6 +72,10 @@ class Stream:
 
     def __post_init__(self) -> None:
         self._chunks = self._read()
+
+    @property
+    def said(self) -> str:
+        return "".join(self._said)
 
     async def begin(self) -> None:
         """Reads on until there is content; chunks before it are held back.
@@ -164,6 +170,8 @@ class Stream:
         index, delta = choice.get("index"), choice.get("delta")
         index = index if isinstance(index, int) else 0
         self.text += words(delta)
+        if index == 0 and isinstance(delta, dict):
+            self._said.append(text_of(delta.get("content")))
         if choice.get("finish_reason") is not None:
             self._finished[index] = True
         elif isinstance(delta, dict) and any(map(delta.get, CONTENT)):
@@ -191,6 +199,10 @@ class Whole:
     @property
     def text(self) -> list[str]:
         return self.completion.text
+
+    @property
+    def said(self) -> str:
+        return self.completion.said
 
     @property
     def id(self) -> str | None:
