@@ -44,6 +44,10 @@ class CostEvent:
     )  # complaint | satisfied | neutral: on the answer before; null: none before
     session_floor: str | None  # the tier below which the session does not go
     escalated: bool  # a correction or the session lifted the tier
+    propensity: float | None  # chance of this tier, where exploration might have taken another
+    explored: bool  # a tier higher or lower than decided, by lot
+    shadow_policy: str | None  # version of the policy that decided too, without acting
+    shadow_tier: str | None  # the tier that it would have taken
     requested_model: str
     served_model: str | None
     aggregator: str | None

@@ -56,6 +56,8 @@ class Decision:
         reasons: what moved the decision, in order, for people.
         candidates: in the order in which `dispatch` tries them.
         escalated: whether memory lifted the tier.
+        propensity: the chance that it was to be this tier, where `explore` drew it by lot.
+        explored: whether the lot fell on another tier than the cuts' own.
     """
 
     tier: Tier | None
@@ -64,6 +66,8 @@ class Decision:
     reasons: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     escalated: bool = False
+    propensity: float | None = None
+    explored: bool = False
 
     @property
     def reason(self) -> str:

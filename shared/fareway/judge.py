@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from fareway.asks import Needs
 from fareway.cache import prompt_hash
 from fareway.decide import PREFIX, Lift, complexity_of, decide, pass_through, pinned_tier
+from fareway.errors import FarewayError
 from fareway.escalate import Session, Turn, after_turn, highest, lift, stay
+from fareway.explore import Asks, explore, luck_of
 from fareway.follow_up import FollowUp, follow_up
 from fareway.policy import Policy, Tier
-from fareway.record import Asked, Routed
+from fareway.record import Asked, Routed, Shadowed
 from fareway.verdicts import Found, Prompt, Verdicts
 from fareway.wire import ChatRequest
 
@@ -25,12 +27,14 @@ class Judge:
     Args:
         aggregators: names of those that can be called, in the policy's order.
         now: seconds since the epoch.
+        shadow: a policy that decides too, for a share of requests, and acts on none.
     """
 
     policy: Policy
     verdicts: Verdicts
     aggregators: tuple[str, ...]
     now: Callable[[], float] = time.time
+    shadow: Policy | None = None
 
     async def route(self, asked: Asked[ChatRequest]) -> Routed:
         """The decision, without the call.
@@ -53,10 +57,21 @@ class Judge:
         turn = Turn(self._said(chat, found), hashed, self._base(found), self.now())
         session = after_turn(found.session or Session(), turn, self.policy.escalation)
         lifts = self._lifts(found, turn, session, needs)
-        decision = decide(
-            self.policy, self.aggregators, found.verdict, asked.bounds, needs, pin, lifts
-        )
-        return Routed(decision_id, decision, hashed, needs, found, turn, session)
+        asks = (self.aggregators, found.verdict, asked.bounds, needs, pin, lifts)
+        decision = decide(self.policy, *asks)
+        decision = explore(self.policy, decision, luck_of(decision_id, "explore"), *asks)
+        shadow = self._shadow(decision_id, asks)
+        return Routed(decision_id, decision, hashed, needs, found, turn, session, shadow)
+
+    def _shadow(self, decision_id: str, asks: Asks) -> Shadowed | None:
+        """What the shadow policy would do with what was asked."""
+        if self.shadow is None or luck_of(decision_id, "shadow") >= self.policy.shadow.share:
+            return None
+        try:
+            tier = decide(self.shadow, *asks).tier
+        except FarewayError:  # nothing of its models fits
+            tier = None
+        return Shadowed(self.shadow.version, tier)
 
     def _said(self, chat: ChatRequest, found: Found) -> FollowUp | None:
         """What the turn says of the answer before it."""

@@ -88,6 +88,23 @@ class Escalation(_Table):
         return self.idle_minutes * 60.0
 
 
+class Exploration(_Table):
+    """What share of requests goes a tier higher or lower by lot, 0 to 0.05 (`fareway.explore`)."""
+
+    share: Annotated[float, Field(ge=0, le=0.05)] = 0.0
+
+
+class Shadow(_Table):
+    """Another policy that decides too, for a share of requests, 0 to 1, and acts on none.
+
+    Args:
+        policy: its file, beside this one; empty: there is none.
+    """
+
+    policy: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")] = ""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class AggregatorTable(_Table):
     base_url: Annotated[str, Field(pattern=_URL)]
     headers: dict[str, str] = {}
@@ -108,6 +125,8 @@ class _Document(_Table):
     sensitivity: Sensitivity
     unclassified: Unclassified
     escalation: Escalation = Escalation()
+    exploration: Exploration = Exploration()
+    shadow: Shadow = Shadow()
     attempts: Attempts
     aggregators: Annotated[dict[str, AggregatorTable], Field(min_length=1)]
     tiers: dict[str, TierTable]
@@ -126,6 +145,8 @@ class Policy:
     sensitivity: Sensitivity
     unclassified_tier: Tier
     escalation: Escalation
+    exploration: Exploration
+    shadow: Shadow
     attempts: Attempts
     aggregators: Mapping[str, AggregatorTable]
     tiers: Mapping[Tier, TierTable]
@@ -183,6 +204,8 @@ def load_policy(file: Path, prices: PriceTable | None = None) -> Policy:
         sensitivity=document.sensitivity,
         unclassified_tier=document.unclassified.tier,
         escalation=document.escalation,
+        exploration=document.exploration,
+        shadow=document.shadow,
         attempts=document.attempts,
         aggregators=document.aggregators,
         tiers={tier: document.tiers[tier] for tier in TIERS},
@@ -238,6 +261,8 @@ def _faults(document: _Document) -> list[str]:
             if m not in document.models
         ]
     faults += _teacher_faults(document.classifier, document.aggregators)
+    if document.shadow.share and not document.shadow.policy:
+        faults.append("shadow: a share needs a policy")
     if document.baseline not in document.models:
         faults.append(f"baseline: unknown model {document.baseline!r}")
     for name, model in document.models.items():

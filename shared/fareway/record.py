@@ -46,12 +46,21 @@ class Asked(Generic[R_co]):
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowed:
+    """What a policy would have done that decides without acting."""
+
+    policy_version: str
+    tier: Tier | None
+
+
+@dataclass(frozen=True, slots=True)
 class Routed:
     """A decision with what led to it.
 
     Args:
         turn: the user's turn; None where nothing was routed.
         session: what is known of the session with this turn.
+        shadow: what another policy would have done.
     """
 
     decision_id: str
@@ -61,6 +70,7 @@ class Routed:
     found: Found = NOTHING
     turn: Turn | None = None
     session: Session | None = None
+    shadow: Shadowed | None = None
 
 
 def cost_event(
@@ -105,6 +115,10 @@ def cost_event(
         raised=routed.found.raised,
         follow_up=routed.turn.said if routed.turn else None,
         escalated=routed.decision.escalated,
+        propensity=routed.decision.propensity if tier == routed.decision.tier else None,
+        explored=routed.decision.explored,
+        shadow_policy=routed.shadow.policy_version if routed.shadow else None,
+        shadow_tier=routed.shadow.tier if routed.shadow else None,
         session_floor=routed.session.floor if routed.session else None,
         requested_model=asked.request.model,
         served_model=served_model,

@@ -24,6 +24,7 @@ class Settings:
 
     stage: str = "local"
     policy_file: Path = PACKAGE / "policy.toml"
+    policy_store: str = ""
     classifier_dir: Path = PACKAGE.parents[1] / "models" / "classifier"
     classifier_threads: int = 1
     classifier_budget_ms: int = 400
@@ -69,6 +70,7 @@ class Settings:
         settings = cls(
             stage=env.get("FAREWAY_STAGE") or "local",
             policy_file=Path(env.get("FAREWAY_POLICY") or PACKAGE / "policy.toml"),
+            policy_store=env.get("FAREWAY_POLICY_STORE", ""),
             classifier_dir=Path(env.get("FAREWAY_CLASSIFIER_DIR") or _classifier_dir()),
             classifier_threads=number("FAREWAY_CLASSIFIER_THREADS", 1),
             classifier_budget_ms=number("FAREWAY_CLASSIFIER_BUDGET_MS", 400),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
@@ -28,6 +29,7 @@ from fareway.log import log
 from fareway.memory import Memory
 from fareway.opinions import Opinions
 from fareway.policy import Policy, load_policy
+from fareway.policy_store import policy_in_force
 from fareway.providers.aggregator import Aggregator
 from fareway.providers.http import Http
 from fareway.rate import Rates
@@ -69,7 +71,8 @@ def build(settings: Settings) -> Gateway:
     Raises:
         ConfigError: a faulty policy, or upstream keys that cannot be read.
     """
-    policy = load_policy(settings.policy_file)
+    file = policy_in_force(settings)
+    policy = load_policy(file)
     aws, rules = Aws(), policy.attempts
     http = Http()
     upstream_keys = _upstream_keys(settings)
@@ -109,7 +112,7 @@ def build(settings: Settings) -> Gateway:
     )
     router = Router(
         policy=policy,
-        judge=Judge(policy, verdicts, tuple(aggregators)),
+        judge=Judge(policy, verdicts, tuple(aggregators), shadow=load_shadow(policy, file.parent)),
         remembering=Remembering(policy.escalation, sessions, decisions, corrections),
         dispatcher=Dispatcher(aggregators, rules, circuits),
         ledger=ledger,
@@ -125,6 +128,17 @@ def build(settings: Settings) -> Gateway:
     opinions = Opinions(aws, settings.ledger_bucket, settings.ledger_budget_ms / 1000)
     feedback = Feedback(policy.escalation, sessions, decisions, corrections, opinions)
     return Gateway(settings, policy, keys, rates, budgets, router, feedback, aws, http)
+
+
+def load_shadow(policy: Policy, folder: Path) -> Policy | None:
+    """The policy that decides without acting; None where there is none, or it has faults."""
+    if not policy.shadow.share:
+        return None
+    try:
+        return load_policy(folder / policy.shadow.policy)
+    except ConfigError as error:
+        log("error", "shadow policy unavailable", reason=error.message)
+        return None
 
 
 def circuit_names(policy: Policy, aggregators: Iterable[str]) -> list[str]:

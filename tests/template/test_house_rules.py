@@ -109,7 +109,19 @@ def test_a_request_may_do_just_this(resources: Resources) -> None:
         ("firehose:PutRecord", "['LedgerStream', 'Arn']"),
         ("s3:PutObject", "${LedgerBucket.Arn}/ledger-fallback/*"),
         ("s3:PutObject", "${LedgerBucket.Arn}/feedback/*"),
+        ("s3:GetObject", "${LedgerBucket.Arn}/policies/*"),
+        ("s3:ListBucket", "['LedgerBucket', 'Arn']"),
     }
+
+
+def test_the_tuner_reads_the_ledger_and_applies_nothing(resources: Resources) -> None:
+    written = {
+        str(next(iter(target.values())))
+        for role, statement in statements(resources)
+        if role == "TuneFunctionRole" and "s3:PutObject" in as_list(statement["Action"])
+        for target in as_list(statement["Resource"])
+    }
+    assert written == {"${LedgerBucket.Arn}/proposals/*", "${LedgerBucket.Arn}/athena-results/*"}
 
 
 def test_buckets_are_private_encrypted_and_speak_tls_only(resources: Resources) -> None:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from fareway.cli import evaluate, events, explain, keys, label, report, score, serve, train
+from fareway.cli import (
+    evaluate,
+    events,
+    explain,
+    keys,
+    label,
+    policy,
+    report,
+    score,
+    serve,
+    train,
+    tune,
+)
 
 app = typer.Typer(
     help="Fareway: sends each prompt to the least model that will satisfy.",
@@ -19,7 +31,9 @@ app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
 app.command("report")(report.show)
 app.command("explain")(explain.explain)
+app.command("tune")(tune.tune)
 app.command("replay-events")(events.replay_events)
 app.add_typer(
     keys.app, name="keys", help="Create, list, change and revoke the endpoint's bearer keys."
 )
+app.add_typer(policy.app, name="policy", help="Compare, apply and take back policies.")

@@ -1,0 +1,9 @@
+-- What the tuner reads of each routed request; it makes the labels itself.
+SELECT DISTINCT
+    decision_id, occurred_at, tenant_hash, session_hash, score, tier, lane, propensity, explored,
+    follow_up, session_floor, requested_model, prompt_tokens, completion_tokens, status,
+    classifier_version
+FROM cost_events
+WHERE dt BETWEEN '$first' AND '$until'
+  AND substr(occurred_at, 1, 10) BETWEEN '$first' AND '$last'
+  AND lane <> 'direct'
