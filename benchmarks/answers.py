@@ -44,7 +44,20 @@ def answers(traffic: Traffic, first: date, last: date) -> dict[str, Rows]:
         "forecast": [_forecast(traffic.events, first, last)],
         "rollup_days": _rollup(seen, _hour),
         "summary": _rollup(seen, _way),
+        "tuner": [_observed(e) for e in seen if e.lane != "direct"],
     }
+
+
+#: What the tuner reads of an event.
+_OBSERVED = (
+    "decision_id", "occurred_at", "tenant_hash", "session_hash", "score", "tier", "lane",
+    "propensity", "explored", "follow_up", "session_floor", "requested_model", "prompt_tokens",
+    "completion_tokens", "status", "classifier_version",
+)  # fmt: skip
+
+
+def _observed(event: CostEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in _OBSERVED}
 
 
 def _day(event: CostEvent) -> str:
