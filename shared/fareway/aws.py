@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import aioboto3  # type: ignore[import-untyped]
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from fareway.log import log
 
 if TYPE_CHECKING:
     from types_aiobotocore_dynamodb import DynamoDBClient
@@ -62,6 +65,27 @@ class Aws:
 
     async def _make(self, service: str) -> Any:
         return await self._open.enter_async_context(self._session.client(service, config=CONFIG))
+
+    async def put_all(
+        self, table: str, items: Sequence[Mapping[str, Any]], budget_s: float, what: str
+    ) -> bool:
+        """Puts at most 25 items into a DynamoDB table -> whether it took them all. Never raises.
+
+        Args:
+            budget_s: how long it may take, seconds.
+            what: is written, for the log line of a failure.
+        """
+        puts: Any = [{"PutRequest": {"Item": item}} for item in items]
+        try:
+            async with asyncio.timeout(budget_s):
+                client = await self.client("dynamodb")
+                answer = await client.batch_write_item(RequestItems={table: puts})
+        except FAILURES as error:
+            log("warning", f"{what} write failed", error=type(error).__name__)
+            return False
+        if undone := bool(answer.get("UnprocessedItems")):
+            log("warning", f"{what} write failed", error="UnprocessedItems")
+        return not undone
 
     async def close(self) -> None:
         """Closes every client."""

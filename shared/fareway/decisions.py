@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from fareway.aws import FAILURES, Aws
+from fareway.aws import Aws
 from fareway.escalate import Answered
 from fareway.log import log
 
@@ -87,18 +87,7 @@ class Decisions:
         if one.completion_id:
             name = _name(tenant_hash, one.completion_id)
             items.append({"id": {"S": name}, "is": {"S": one.decision_id}, "expires_at": gone})
-        try:
-            async with asyncio.timeout(self.budget_s):
-                client = await self.aws.client("dynamodb")
-                answer = await client.batch_write_item(
-                    RequestItems={self.table: [{"PutRequest": {"Item": item}} for item in items]}
-                )
-        except FAILURES as error:
-            log("warning", "decision write failed", error=type(error).__name__)
-            return False
-        if undone := bool(answer.get("UnprocessedItems")):
-            log("warning", "decision write failed", error="UnprocessedItems")
-        return not undone
+        return await self.aws.put_all(self.table, items, self.budget_s, "decision")
 
     async def get(self, tenant_hash: str | None, id_: str) -> Remembered | None:
         """A tenant's decision; None where there is none that can be read.

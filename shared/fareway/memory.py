@@ -192,18 +192,7 @@ class Memory:
         bands, signature = (prompt.writes, prompt.signature) if prompt else ((), "")
         signed = {"signature": {"S": signature}}
         items = [_item(key, entry), *(_item(band, entry) | signed for band in bands)]
-        try:
-            async with asyncio.timeout(self.budget_s):
-                client = await self.aws.client("dynamodb")
-                answer = await client.batch_write_item(
-                    RequestItems={self.table: [{"PutRequest": {"Item": item}} for item in items]}
-                )
-        except FAILURES as error:
-            log("warning", "memory write failed", error=type(error).__name__)
-            return False
-        if undone := bool(answer.get("UnprocessedItems")):
-            log("warning", "memory write failed", error="UnprocessedItems")
-        return not undone
+        return await self.aws.put_all(self.table, items, self.budget_s, "memory")
 
     def keep_local(self, key: str, prompt: Fingerprint | None, entry: Entry) -> None:
         """Keeps what is new in the process alone."""

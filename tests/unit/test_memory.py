@@ -78,7 +78,7 @@ async def test_a_missing_table_is_a_miss_and_no_failure(sdk, logged):
     assert {line["message"] for line in logged()} == {"memory read failed", "memory write failed"}
 
 
-class Throttled:
+class Throttled(Aws):
     """A DynamoDB that answers a batch of writes with 200, and has written none of it."""
 
     async def client(self, _):
