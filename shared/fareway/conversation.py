@@ -46,6 +46,11 @@ class Conversation:
         """Where its state is once this was answered."""
         return self._key(self.opening or answer_hash(answer))
 
+    def is_after_another(self, answer: str | None) -> bool:
+        """Whether the history ends in another answer than that of this hash: one name may have
+        several talks."""
+        return bool(self.latest and answer and self.latest != answer)
+
     def _key(self, opening: str | None) -> str | None:
         if self.named:
             return self.session_hash

@@ -1,295 +1,245 @@
-"""Chat messages -> what the last turn says of the answer before it: complaint, satisfied, neutral.
+"""Messages -> whether the user's last turn complains of the answer before it. Pure.
 
-Phrases of 16 languages (`follow_up.toml`) and a question that is asked again. Precision comes
-first: what is not plainly a complaint is neutral. Phrases lie in a trie of words, so that a turn
-costs one look-up a word, however many phrases there are, and no input makes it slow.
+Phrases of `follow_up.toml`, and what the turn shares with the question and the answer before it:
+whoever asks again what the answer left out, or sets it right, complains without a word of blame.
+Where the answer ended in a question, "no" is an answer, and only open blame counts. Measured in
+docs/evaluation/follow_ups.md.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
-from unicodedata import normalize
 
-from fareway.render import text_of
+from fareway.phrases import Phrases, Words, fold, stands, words_of
 
 FollowUp = Literal["complaint", "satisfied", "neutral"]
 
-#: Characters of a turn from which on only its opening counts: the rest is pasted text, or a task.
-LONG, OPENING = 400, 200
-#: Sentences that may doubt an answer, and characters where words are not spaced.
-DOUBT, DOUBT_UNSPACED = 2, 60
-#: Characters that are read of an earlier question and of the answer.
-EARLIER = 1_500
-#: Words and characters at most of a turn that may end in thanks; else the first characters count.
-SHORT, SHORT_CHARACTERS, OPENING_CHARACTERS = 12, 80, 20
-#: Words at most of a question asked again.
-AGAIN = 40
-#: Words that a gap in a phrase may hold.
-GAP = 3
+#: Characters at the head and at the tail of a turn that are read; the rest is mostly pasted.
+HEAD, TAIL = 400, 200
+#: Words at most of a turn that is read beyond its opening, of one that complains without open
+#: blame, and of one that asks again.
+LONG, SHORT, TERSE = 100, 50, 14
+#: Words before a complaint, unless it opens a sentence: later ones are of other things.
+EARLY = 8
+#: New words of matter at most in a complaint: with more, it is about something else.
+FRESH = 5
+#: The first character of the unspaced scripts; characters at most of a complaint in one.
+UNSPACED, UNSPACED_SHORT = "\u3040", 60
+#: Characters in an unspaced script that are no question yet.
+FEW = 2
+#: Letters of a word by which two are taken for one.
+STEM = 6
+#: Earlier turns of the user that may be asked again.
+EARLIER = 3
 
-_QUOTED = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|«[^»\n]*»|„[^“”\n]*[“”]", re.S
-)
-_DROPPED = re.compile("['’‘`\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0670\u0640]")
-_WORD = re.compile(r"\w+|\?|[.!\n;:]+|,")
-_UNSPACED = re.compile("[\u0900-\u097f\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u4e00-\u9fff]")
-_ONLY_ASKS = re.compile(r"[\s.!]*\?[\s.!?]*")
-_MARKS = re.compile(r"[\W_]+")
-#: Signs and letters of other scripts -> what the phrases have for them.
-_ALIKE = {"؟": "?", "。": ".", "¿": " ", "¡": " ", "ı": "i", "،": ",", "ß": "ss"}
+_QUOTED = re.compile(r'```.*?(?:```|$)|(["`])[^"`]{2,}\1|[“„«「][^“”»」]{2,}[“”»」]', re.DOTALL)
+_OPENING_WORD = re.compile(r"[^\w\s]*\s*(\w+)\s*(?:[,.!…;:、，。！-]|$)")
+_FAILURE = re.compile(r"\s*(?:Traceback|[\w.]*(?:[Ee]rror|Exception) ?[:\[(])")
+_SHOUTED = re.compile(r"\b[^\W\d_a-z]{3,}\b")
+
+
+class _Book:
+    """follow_up.toml."""
+
+    def __init__(self, text: str) -> None:
+        tables = tomllib.loads(text)
+        unspaced = tables.pop("unspaced")
+
+        def lines(kind: str) -> list[str]:
+            return [line for t in tables.values() for line in t.get(kind, "").splitlines() if line]
+
+        def words(kind: str) -> frozenset[str]:
+            return frozenset(word for t in tables.values() for word in t.get(kind, "").split())
+
+        self.harmless = Phrases({"harmless": lines("harmless")})
+        self.says = Phrases({k: lines(k) for k in ("blame", "complaint", "satisfied")})
+        self.courtesy = Phrases({"courtesy": lines("courtesy")})
+        self.unspaced = {
+            kind: [
+                [piece.split("|") for piece in line.split()] for line in text.splitlines() if line
+            ]
+            for kind, text in unspaced.items()
+        }
+        self.no, self.but, self.denies, self.common = map(words, ("no", "but", "not", "common"))
+
+
+_BOOK = _Book(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 def follow_up(messages: Sequence[Mapping[str, Any]]) -> FollowUp | None:
-    """What the last turn says of the answer before it. Never raises, whatever the messages hold.
+    """What the user's last turn says of the answer before it. Never raises.
 
     Args:
-        messages: OpenAI chat messages, the oldest first.
+        messages: of OpenAI's chat; content is text or a list of parts, of which texts are read.
 
     Returns:
-        None where the last message is not the user's, or no assistant's turn is before it;
-        "satisfied" for thanks and a success, with no "but"; else "neutral".
+        "complaint": that it is wrong, unclear, incomplete, not what was asked or did not work, or
+        the same question again. "satisfied": thanks, praise, or that it worked. "neutral": all
+        else. None where the last turn is not the user's or follows no answer.
     """
-    turns = [m for m in messages if isinstance(m, Mapping)] if _is_list(messages) else []
+    turns = [turn for turn in messages if isinstance(turn, Mapping)] if _is_list(messages) else []
     if not turns or turns[-1].get("role") != "user":
         return None
-    answers = [i for i, turn in enumerate(turns) if turn.get("role") == "assistant"]
-    if not answers:
+    before = range(len(turns) - 2, -1, -1)
+    at = next((i for i in before if turns[i].get("role") == "assistant" and _ends(turns[i])), -1)
+    if at < 0:
         return None
-    answer = _plain(text_of(turns[answers[-1]].get("content"))[-EARLIER:])
-    asked = [t for t in turns[: answers[-1]] if t.get("role") == "user"]
-    earlier = [_plain(text_of(turn.get("content"))[:EARLIER]) for turn in asked[-2:]]
-    said = text_of(turns[-1].get("content"))
-    turn = _Turn.of(said if len(said) <= LONG else said[:OPENING])
-    rest = _without_harmless(turn)
-    if len(said) > LONG:
-        return "complaint" if rest in _lexicon().told else "neutral"
-    if _complains(rest, answer) or _asks_again(turn, earlier, answer):
-        return "complaint"
-    return "satisfied" if _is_satisfied(rest) else "neutral"
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """A turn without quotations and code: plain text, and sentences as ("^", words..., "$")."""
-
-    plain: str
-    sentences: tuple[tuple[str, ...], ...]
-    unspaced: bool
-
-    @classmethod
-    def of(cls, text: str) -> _Turn:
-        plain = _plain(_QUOTED.sub(" _ ", text))
-        return cls(plain, tuple(_sentences(plain)), bool(_UNSPACED.search(plain)))
-
-    @property
-    def words(self) -> list[str]:
-        return [w for sentence in self.sentences for w in sentence if w not in ("^", "$", ",")]
-
-
-@dataclass(slots=True)
-class _Node:
-    """Where the words so far lead: by the next word, by its beginning, over a gap, or nowhere."""
-
-    ends: bool = False
-    next: dict[str, tuple[_Node, ...]] = field(default_factory=dict)
-    starts: tuple[tuple[str, _Node], ...] = ()
-    gap: _Node | None = None
-    made: dict[str, _Node] = field(default_factory=dict)
-
-    def grow(self, line: str) -> None:
-        """Takes a phrase in; phrases that begin alike share their nodes."""
-        nodes = [self]
-        for words in line.split():
-            nodes = [node._child(words) for node in nodes] + (nodes if words[-1] == "/" else [])
-        for node in nodes:
-            node.ends = True
-
-    def _child(self, words: str) -> _Node:
-        if (child := self.made.get(words)) is None:
-            child = self.made[words] = _Node()
-            for word in filter(None, words.split("/")):
-                if word == "~":
-                    self.gap = child
-                elif word[-1] == "*":
-                    self.starts += ((word[:-1], child),)
-                else:
-                    self.next[word] = (*self.next.get(word, ()), child)
-        return child
-
-    def end(self, words: Sequence[str], at: int) -> int | None:
-        """Where a phrase ends that begins at a word; None if none does."""
-        if self.ends:
-            return at
-        if at == len(words):
-            return None
-        word = words[at]
-        for child in self.next.get(word, ()):
-            if (end := child.end(words, at + 1)) is not None:
-                return end
-        for start, child in self.starts:
-            if word.startswith(start) and (end := child.end(words, at + 1)) is not None:
-                return end
-        if self.gap:
-            for skipped in range(min(GAP, len(words) - 1 - at) + 1):
-                if (end := self.gap.end(words, at + skipped)) is not None:
-                    return end
-        return self.end(words, at + 1) if word == "," and self.made else None
-
-
-@dataclass(slots=True)
-class _Phrases:
-    """What is looked for: phrases of words as a trie, phrases of unspaced scripts as they are."""
-
-    trie: _Node = field(default_factory=_Node)
-    pieces: list[str] = field(default_factory=list)
-
-    def __contains__(self, turn: object) -> bool:
-        if not isinstance(turn, _Turn):
-            return False
-        if turn.unspaced and any(piece in turn.plain for piece in self.pieces):
-            return True
-        return any(
-            word in self.trie.next and self.trie.end(sentence, at) is not None
-            for sentence in turn.sentences
-            for at, word in enumerate(sentence)
-        )
-
-
-@dataclass(slots=True)
-class _Lexicon:
-    """All languages together. `told` always complains; `doubted` unless the answer asked back."""
-
-    told: _Phrases = field(default_factory=_Phrases)
-    doubted: _Phrases = field(default_factory=_Phrases)
-    satisfied: _Phrases = field(default_factory=_Phrases)
-    but: _Phrases = field(default_factory=_Phrases)
-    harmless: _Phrases = field(default_factory=_Phrases)
-    whole: set[str] = field(default_factory=set)
-    common: set[str] = field(default_factory=set)
-    particles: list[str] = field(default_factory=list)
-
-
-@cache
-def _lexicon() -> _Lexicon:
-    found = _Lexicon()
-    text = Path(__file__).with_name("follow_up.toml").read_text(encoding="utf-8")
-    for language in tomllib.loads(_plain(text)).values():
-        unspaced = "unspaced" in language
-        for name in ("told", "doubted", "satisfied", "but", "harmless"):
-            phrases: _Phrases = getattr(found, name)
-            for line in filter(None, language.get(name, "").splitlines()):
-                phrases.pieces.append(line) if unspaced else phrases.trie.grow(line)
-        found.whole.update(language["whole"].splitlines())
-        common = language["common"].split()
-        found.particles.extend(common) if unspaced else found.common.update(common)
-    found.particles.sort(key=len, reverse=True)
-    return found
-
-
-def _without_harmless(turn: _Turn) -> _Turn:
-    """The turn without "not bad", "what is wrong with" and their like."""
-    harmless, plain, sentences = _lexicon().harmless, turn.plain, []
-    if turn.unspaced:
-        for piece in harmless.pieces:
-            plain = plain.replace(piece, " ")
-    for sentence in turn.sentences:
-        kept, at = [], 0
-        while at < len(sentence):
-            known = sentence[at] in harmless.trie.next
-            end = harmless.trie.end(sentence, at) if known else None
-            kept.append(sentence[at] if end is None else "_")
-            at = at + 1 if end is None else end
-        sentences.append(tuple(kept))
-    return _Turn(plain, tuple(sentences), turn.unspaced)
-
-
-def _complains(turn: _Turn, answer: str) -> bool:
-    lexicon = _lexicon()
-    if turn in lexicon.told:
-        return True
-    if _asks(answer):
-        return False
-    if " ".join(turn.words).strip("? _") in lexicon.whole or _ONLY_ASKS.fullmatch(turn.plain):
-        return True
-    opening = _Turn(turn.plain[:DOUBT_UNSPACED], turn.sentences[:DOUBT], turn.unspaced)
-    return opening in lexicon.doubted
-
-
-def _asks_again(turn: _Turn, earlier: Sequence[str], answer: str) -> bool:
-    """Whether all that the turn speaks of was in an earlier question, and not all in the answer."""
-    if _asks(answer) or not turn.words or len(turn.words) > AGAIN:
-        return False
-    if turn.unspaced:
-        said = _bare(turn.plain)
-        pairs = {said[i : i + 2] for i in range(len(said) - 1)}
-        return (
-            bool(pairs)
-            and said not in _bare(answer)
-            and any(all(pair in question for pair in pairs) for question in map(_bare, earlier))
-        )
-    said_words = _content(turn.words)
-    return (
-        bool(said_words)
-        and any(said_words <= _content(_WORD.findall(question)) for question in earlier)
-        and (len(said_words) > 2 or not said_words <= _content(_WORD.findall(answer)))
-    )
-
-
-def _is_satisfied(turn: _Turn) -> bool:
-    """Thanks or a success in the opening sentence, or in a short turn that asks for nothing."""
-    lexicon = _lexicon()
-    if turn in lexicon.but:
-        return False
-    short = (
-        len(turn.words) <= SHORT and "?" not in turn.plain and len(turn.plain) < SHORT_CHARACTERS
-    )
-    opening = _Turn(turn.plain[:OPENING_CHARACTERS], turn.sentences[:1], turn.unspaced)
-    return (turn if short else opening) in lexicon.satisfied
-
-
-def _content(words: Sequence[str]) -> set[str]:
-    """Words that carry meaning, without their endings."""
-    common = _lexicon().common
-    return {word[:6] for word in words if word not in common and word[0].isalnum()}
-
-
-def _bare(plain: str) -> str:
-    for particle in _lexicon().particles:
-        plain = plain.replace(particle, "")
-    return _MARKS.sub("", plain)
-
-
-def _asks(answer: str) -> bool:
-    return answer.rstrip(' \n*_)"”').endswith("?")
-
-
-def _sentences(plain: str) -> Iterator[tuple[str, ...]]:
-    words = ["^"]
-    for word in _WORD.findall(plain):
-        if word == "?" or word[0] in ".!\n;:":
-            if len(words) > 1:
-                yield (*words, "?", "$") if word == "?" else (*words, "$")
-            words = ["^"]
-        elif word != "," or words[-1] != ",":  # a run of them is one
-            words.append(word)
-    if len(words) > 1:
-        yield (*words, "$")
-
-
-def _plain(text: str) -> str:
-    """Lower case, without accents, vowel points and apostrophes."""
-    if not text.isascii():
-        for sign, plain in _ALIKE.items():
-            text = text.replace(sign, plain)
-        text = normalize("NFKD", text)
-    return _DROPPED.sub("", text.lower())
+    asked = (_ends(turns[i]) for i in range(at, -1, -1) if turns[i].get("role") == "user")
+    return _Turn(_ends(turns[-1]), _ends(turns[at]), list(islice(asked, EARLIER))).judge()
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _ends(turn: Mapping[str, Any]) -> str:
+    """The head and the tail of a turn's text."""
+    content = turn.get("content")
+    if isinstance(content, list):
+        texts = (part.get("text") for part in content if isinstance(part, Mapping))
+        content = "\n".join(text for text in texts if isinstance(text, str))
+    if not isinstance(content, str):
+        return ""
+    content = content.strip()
+    return content if len(content) <= HEAD + TAIL else f"{content[:HEAD]} … {content[-TAIL:]}"
+
+
+class _Turn:
+    """The user's last turn, beside the answer before it and what had been asked."""
+
+    def __init__(self, said: str, answer: str, asked: Sequence[str]) -> None:
+        self.said, self.answer, self.asked = said, answer, asked
+        self.own = _QUOTED.sub(" ", said)
+        self.words = words_of(self.own)
+        self._asked = [words_of(text) for text in asked]
+
+    def judge(self) -> FollowUp:
+        says, left = self._says()
+        if "blame" in says:
+            return "complaint"
+        wants_answer = _asks(self.answer)
+        if not wants_answer and "complaint" in says and self._is_of_the_answer(left):
+            return "complaint"
+        thanked = "satisfied" in says
+        if thanked and (wants_answer or not self._takes_back()):
+            return "satisfied"
+        if wants_answer or "harmless" in says:
+            return "neutral"
+        return "complaint" if thanked or self._complains_untold() else "neutral"
+
+    def _says(self) -> tuple[set[str], Words]:
+        """What the phrases say, and the words that none of them covers."""
+        says, left = set(), self.words
+        if max(self.own, default="") >= UNSPACED:
+            says = _unspaced("".join(self.words))
+        harmless = list(_BOOK.harmless.spans(left))
+        if harmless:
+            says.add("harmless")
+            left = _without(left, harmless)
+        spans = [
+            (kind, first, last)
+            for kind, first, last in _BOOK.says.spans(left)
+            if first < EARLY
+            or (kind == "complaint" and _opens_sentence(left, first))
+            or (kind != "complaint" and len(left) <= LONG)
+        ]
+        return says.union(kind for kind, _, _ in spans), _without(left, spans)
+
+    def _is_of_the_answer(self, left: Words) -> bool:
+        if len(self.words) > SHORT:
+            return self._opens_with_it()
+        return len(_content(left) - self._before() - _content(words_of(self.answer))) <= FRESH
+
+    def _opens_with_it(self) -> bool:
+        """Whether a short sentence that complains stands at the head of a longer turn."""
+        ends = next((at for at, word in enumerate(self.words) if word in ".?"), 0)
+        opening = self.words[: ends + 1]
+        spans = _BOOK.says.spans(opening) if ends <= EARLY else ()
+        return any(kind == "complaint" for kind, _, _ in spans)
+
+    def _before(self) -> set[str]:
+        return set().union(*(_content(words) for words in self._asked))
+
+    def _takes_back(self) -> bool:
+        return not (_BOOK.but.isdisjoint(self.words) or _BOOK.denies.isdisjoint(self.words))
+
+    def _complains_untold(self) -> bool:
+        if not re.search(r"\w", self.said):
+            return "?" in self.said or "？" in self.said
+        opening = _OPENING_WORD.match(self.own)
+        return (
+            (opening is not None and fold(opening[1]) in _BOOK.no)
+            or ("`" in self.answer and _FAILURE.match(self.said) is not None)
+            or self._comes_back()
+        )
+
+    def _comes_back(self) -> bool:
+        """Whether it asks again what was asked, insists on a word of it, or sets it right."""
+        own, before = _content(self.words), self._before()
+        if max(self.own, default="") >= UNSPACED:
+            bare = "".join(self.words).strip("^.?")
+            return (
+                len(bare) > FEW and bare not in self.answer and any(bare in q for q in self.asked)
+            )
+        if len(self.words) > TERSE or own.isdisjoint(before) or self.own != self.said:
+            return False
+        answered = _content(words_of(self.answer))
+        left_out = (own & before) - answered
+        again = (left_out or len(own) > 1) and any(
+            own <= _content(words) for words in self._asked if len(words) <= SHORT
+        )
+        loud = {word.casefold()[:STEM] for word in _SHOUTED.findall(self.said)}
+        insists = bool(loud & before) and not any(map(_SHOUTED.search, self.asked))
+        corrects = left_out and (own & answered) - before
+        return bool(again or insists or (corrects and not _BOOK.denies.isdisjoint(self.words)))
+
+
+def _content(words: Words) -> set[str]:
+    """The words that carry a turn's matter, by their stems."""
+    return {
+        word[:STEM]
+        for word in words
+        if (len(word) > 3 or word.isdigit()) and word not in _BOOK.common
+    }
+
+
+def _without(words: Words, spans: Sequence[tuple[str, int, int]]) -> Words:
+    """Words with those of spans blotted out; the opening mark stays."""
+    left = list(words)
+    for _, first, last in spans:
+        left[max(first, 1) : last + 1] = ["-"] * (last + 1 - max(first, 1))
+    return left
+
+
+def _opens_sentence(words: Words, at: int) -> bool:
+    return not {".", "?"}.isdisjoint(words[max(at - 2, 0) : at])
+
+
+def _asks(answer: str) -> bool:
+    """Whether an answer ends in a question that wants one."""
+    words = words_of(_QUOTED.sub(" ", answer[-TAIL:]))
+    ends = [word for word in words if word in ".?"]
+    return "?" in ends[-2:] and not any(_BOOK.courtesy.spans(words))
+
+
+def _unspaced(text: str) -> set[str]:
+    """What is said in a text of a script without spaces."""
+    says = set()
+    for phrase in _BOOK.unspaced["harmless"]:
+        for string in phrase[0]:
+            if string in text:
+                says.add("harmless")
+                text = text.replace(string, "-")
+    for kind, most in (
+        ("blame", 2 * UNSPACED_SHORT),
+        ("complaint", UNSPACED_SHORT),
+        ("satisfied", UNSPACED_SHORT),
+    ):
+        if len(text) <= most and any(stands(phrase, text) for phrase in _BOOK.unspaced[kind]):
+            says.add(kind)
+    return says

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fareway.asks import Needs
 from fareway.cache import prompt_hash
+from fareway.conversation import Conversation
 from fareway.decide import PREFIX, Lift, complexity_of, decide, pass_through, pinned_tier
 from fareway.errors import FarewayError
 from fareway.escalate import Session, Turn, after_turn, highest, lift, stay
@@ -56,10 +57,14 @@ class Judge:
         found = await self.verdicts.of(prompt, alone=asked.alone)
         turn = Turn(self._said(chat, found), hashed, self._base(found), self.now())
         session = after_turn(found.session or Session(), turn, self.policy.escalation)
-        lifts = self._lifts(found, turn, session, needs)
+        lifts = self._lifts(found, turn, session, needs, talk)
         asks = (self.aggregators, found.verdict, asked.bounds, needs, pin, lifts)
         decision = decide(self.policy, *asks)
         decision = explore(self.policy, decision, luck_of(decision_id, "explore"), *asks)
+        if found.hit == "derivative":
+            first, *others = decision.reasons
+            told = (f"{first}, that of a prompt which this one repeats", *others)
+            decision = replace(decision, reasons=told)
         shadow = self._shadow(decision_id, asks)
         return Routed(decision_id, decision, hashed, needs, found, turn, session, shadow)
 
@@ -79,7 +84,7 @@ class Judge:
         if said is None and before and before.last:
             # Of a client that sends no history the answer before is the session's.
             *earlier, last = chat.messages
-            said = follow_up([*earlier, {"role": "assistant", "content": ""}, last])
+            said = follow_up([*earlier, {"role": "assistant", "content": "…"}, last])
         return said
 
     def _base(self, found: Found) -> Tier:
@@ -88,14 +93,22 @@ class Judge:
             return self.policy.unclassified_tier
         return highest(self.policy.tier(complexity_of(self.policy, found.verdict)), found.raised)
 
-    def _lifts(self, found: Found, turn: Turn, session: Session, needs: Needs) -> list[Lift]:
+    def _lifts(
+        self, found: Found, turn: Turn, session: Session, needs: Needs, talk: Conversation | None
+    ) -> list[Lift]:
         """What corrections and the session ask for, in order."""
         lifts = []
         if found.raised:
             lifts.append(Lift(found.raised, f"raised to {found.raised}: users complained of it"))
         if floor := lift(session, turn.said):
             lifts.append(floor)
-        if found.session and found.verdict:
+        last = found.session.last if found.session else None
+        if (
+            found.session
+            and last
+            and found.verdict
+            and not (talk and talk.is_after_another(last.said))
+        ):
             base = highest(turn.base, session.floor)
             sensitive = found.verdict.sensitivity >= self.policy.sensitivity.threshold
             warm = stay(

@@ -112,7 +112,7 @@ class Remembering:
         last = before.last
         if turn.hashed == before.turn or last.decision_id in before.counted:
             return True
-        if talk.latest and last.said and talk.latest != last.said:
+        if talk.is_after_another(last.said):
             return True  # it is of an answer of another conversation of this session
         try:
             failed = await self.decisions.get(asked.caller.tenant_hash, last.decision_id)

@@ -104,3 +104,11 @@ def test_a_request_without_messages_has_a_session_only_by_name():
     body = {"model": "text-embedding-3-small", "input": "x"}
     assert conversation("acme", None, body) is None
     assert conversation("acme", "s", body).named
+
+
+def test_one_name_may_have_several_talks_which_their_last_answers_tell_apart():
+    said = talk(FIRST, ANSWER, header="ann").latest
+    assert not talk(FIRST, ANSWER, SECOND, user="ann").is_after_another(said)
+    other = {"role": "assistant", "content": "It is a red one."}
+    assert talk(FIRST, other, SECOND, user="ann").is_after_another(said)
+    assert not talk(SECOND, user="ann").is_after_another(said)  # no history: it may be

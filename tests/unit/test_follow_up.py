@@ -1,225 +1,212 @@
+"""Whether the last turn complains of the answer before it: what is said, and how often rightly."""
+
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fareway.follow_up import follow_up
-from models.evaluation.follow_ups import blind, measured, passes_for_complaint, written
+from models.evaluation.follow_ups import HELD_OUT, STRANGER, score, trained, written
 
-ASKED = {"role": "user", "content": "How do I descale the red kettle?"}
-ANSWER = {"role": "assistant", "content": "Fill it with vinegar and boil it once."}
+QUESTION = "What is the capital of Australia?"
+ANSWER = "The capital of Australia is Sydney."
 
 
-def after(said: object, answer: str = ANSWER["content"], asked: str = ASKED["content"]):
-    return follow_up(
-        [
-            {"role": "user", "content": asked},
-            {"role": "assistant", "content": answer},
-            {"role": "user", "content": said},
-        ]
-    )
+def told(*turns: Any) -> str | None:
+    """What is said of turns that are the user's and the assistant's by turns."""
+    roles = ("user", "assistant")
+    return follow_up([{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)])
 
 
 @pytest.mark.parametrize(
-    "said",
+    "turn",
     [
-        "That's wrong, you didn't answer my question.",
-        "That’s wrong.",
-        "No, that is still not what I asked.",
-        "No, that is still wrong!",
-        "That is wrong, you did not answer my question.",
-        "What do you mean?",
+        "That's wrong.",
+        "thats not right, its canberra",
+        "Are you sure?",
         "I don't understand",
-        "thanks but that didn't work",
-        "huh?",
-        "??",
-        "Das stimmt nicht.",
-        "Das habe ich nicht gefragt!",
-        "Verstehe ich nicht",
+        "what do you mean?",
+        "You didn't answer my question",
+        "that's not what i asked",
+        "doesnt work",
+        "try again",
+        "isn't it Canberra?",
+        "???",
+        "THE CAPITAL",
+        "Das stimmt nicht, es ist Canberra.",
+        "ich versteh das nicht",
         "Ce n'est pas ce que j'ai demandé",
-        "tu n'as pas répondu à ma question",
-        "Eso no es lo que pregunté",
-        "no entiendo nada",
-        "Non è quello che ho chiesto",
-        "non hai risposto alla domanda",
-        "Não foi isso que eu perguntei",
-        "você não respondeu",
-        "Dat klopt niet",
-        "je hebt mijn vraag niet beantwoord",
-        "To nie jest odpowiedź na moje pytanie",
-        "nie rozumiem tego",
+        "c'est faux",
+        "Eso no es correcto",
+        "¿estás seguro?",
+        "non ho capito",
+        "não foi isso que eu perguntei",
+        "dat klopt niet",
+        "nie o to pytałem",
         "Это неправильно",
-        "Вы не ответили на мой вопрос",
-        "Det stämmer inte",
-        "du svarade inte på frågan",
-        "Bu yanlış",
-        "soruma cevap vermedin",
-        "你没有回答我的问题",
-        "这不对",
-        "質問に答えていません",
-        "間違っています",
-        "제 질문에 답하지 않았어요",
-        "이해가 안 돼요",
+        "yanlış, Canberra",
+        "不对，是堪培拉",
+        "你确定吗？",
+        "違います。キャンベラです。",
+        "틀렸어요. 캔버라예요",
         "هذا خطأ",
-        "لم تجب على سؤالي",
         "यह गलत है",
-        "समझ नहीं आया",
     ],
 )
-def test_complaints(said):
-    assert after(said) == "complaint"
+def test_who_says_that_the_answer_failed_complains(turn: str) -> None:
+    assert told(QUESTION, ANSWER, turn) == "complaint"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "turn",
     [
-        "Thank you, that helps!",
-        "perfect, thanks",
-        "That works!",
-        "not bad, thanks!",
-        "Danke, das hat geklappt",
-        "merci beaucoup !",
-        "gracias, ya funciona",
-        "Perfetto, grazie",
-        "obrigado!",
-        "Bedankt, het werkt",
-        "dziękuję bardzo",
-        "спасибо, помогло",
-        "tack så mycket",
-        "teşekkürler",
-        "谢谢！",
-        "ありがとうございます",
-        "감사합니다",
-        "شكرا جزيلا",
-        "धन्यवाद",
+        *("Thanks!", "perfect", "that worked", "danke dir", "merci beaucoup", "funciona, gracias"),
+        *("grazie mille", "спасибо", "谢谢", "ありがとうございます", "고마워요", "شكرا جزيلا"),
     ],
 )
-def test_satisfied(said):
-    assert after(said) == "satisfied"
+def test_thanks_and_praise_are_satisfied(turn: str) -> None:
+    assert told(QUESTION, ANSWER, turn) == "satisfied"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "turn",
     [
-        "What are your opening hours?",
-        "And when does the shop open?",
-        "Do you sell socks?",
-        "Which sizes are there?",
-        "Which colours do you have?",
-        "Another answer.",
-        "now translate it into German",
+        "And of Peru?",
+        "now translate it into French",
         "make it shorter",
-        "and for Berlin?",
         "what's wrong with my car?",
-        "and a blue kettle?",
+        "My boss says that my reports are wrong and incomplete. How do I answer him?",
+        'Summarise this mail: "It does not work, your answer was useless. That is wrong!"',
         "no problem",
-        "Why doesn't it rain in the desert?",
-        "Translate: \"That's wrong, I don't understand you.\"",
-        "Was ist an dem Satz falsch?",
-        "et en espagnol ?",
-        "¿y en Madrid?",
-        "continua",
-        "再短一点",
-        "英語でお願いします",
-        "더 짧게 해 주세요",
-        "",
-        "   ",
-        None,
-        "ok",
+        "make sure that nothing goes wrong",
+        "und von Peru?",
+        "jetzt bitte auf Englisch",
+        "et celle du Pérou ?",
+        "¿y la de Perú?",
+        "那秘鲁呢？",
+        "ペルーは？",
     ],
 )
-def test_neutral(said):
-    assert after(said) == "neutral"
+def test_what_goes_on_from_the_answer_is_neutral(turn: str) -> None:
+    assert told(QUESTION, ANSWER, turn) == "neutral"
 
 
-def test_a_no_to_the_answers_own_question_is_an_answer():
-    for said in ("no, the blue one", "No, it's the kettle", "nope", "it doesn't work"):
-        assert after(said, answer="Is it the red kettle?") == "neutral"
-    assert after("nope", answer="It is the red kettle.") == "complaint"
-    assert after("You didn't answer my question.", answer="Anything else?") == "complaint"
+@pytest.mark.parametrize("turn", ["no", "No, the blue one", "it doesn't work", "wrong, try again!"])
+def test_what_answers_the_assistants_own_question_is_neutral(turn: str) -> None:
+    assert told("I'd like a lamp", "Which one: is it the red one?", turn) == "neutral"
 
 
-def test_a_question_asked_again():
-    assert after("So how do I descale the kettle?", answer="Kettles boil water.") == "complaint"
-    assert after("How do I descale the red kettle?") == "complaint"
-    assert after("我的快递在哪里", answer="您好。", asked="请问我的快递在哪里?") == "complaint"
-    assert after("How do I descale the red iron?", answer="With vinegar.") == "neutral"
+def test_open_blame_counts_after_a_question_too() -> None:
+    assert told("Cancel it", "Shall I upgrade you?", "that's not what I asked") == "complaint"
 
 
-def test_of_a_long_turn_only_the_opening_complains():
-    text = "The parcel was handed over at the station, and everybody was glad of it. " * 12
-    assert after(f"That's wrong. {text}") == "complaint"
-    assert after(f"{text} That's wrong, you didn't answer my question. {text}") == "neutral"
+def test_a_closing_courtesy_is_no_question() -> None:
+    answer = "Restart it. Is there anything else I can do?"
+    assert told("My printer is stuck", answer, "that didn't work") == "complaint"
 
 
-def test_parts_and_what_is_no_text():
-    assert after([{"type": "text", "text": "That's wrong."}]) == "complaint"
-    assert after([{"type": "image_url", "image_url": {"url": "x"}}]) == "neutral"
-    assert after([{"type": "text"}, None, 3]) == "neutral"
+def test_thanks_that_are_taken_back_complain() -> None:
+    assert told("A keto recipe", "Boil pasta.", "thanks, but pasta isn't keto") == "complaint"
 
 
-def test_none_where_nothing_is_followed_up():
-    complaint = {"role": "user", "content": "That's wrong."}
+def test_asking_again_complains_and_asking_on_does_not() -> None:
+    asked = "When does the last ferry leave Holyhead on Sundays?"
+    answer = "Ferries take about three hours."
+    assert told(asked, answer, "So when does the last ferry leave on Sunday?") == "complaint"
+    assert told(asked, answer, "So when does the first train leave on Monday?") == "neutral"
+
+
+def test_an_error_after_code_complains_and_elsewhere_does_not() -> None:
+    error = "TypeError: 'int' object is not callable"
+    assert told("sum a list", "`sum(items)()`", error) == "complaint"
+    assert told("Hello", "Hello there.", error) == "neutral"
+
+
+def test_setting_right_with_words_of_question_and_answer_complains() -> None:
+    asked, answer = "a packing list for skiing", "Sunscreen, swimsuit, beach towel."
+    assert told(asked, answer, "skiing, not the beach") == "complaint"
+
+
+def test_where_no_answer_came_before_there_is_nothing_to_say() -> None:
     assert follow_up([]) is None
-    assert follow_up([complaint]) is None
-    assert follow_up([{"role": "system", "content": "Be kind."}, complaint]) is None
-    assert follow_up([ASKED, ANSWER]) is None
-    assert follow_up([{"content": "x"}, {"content": "y"}]) is None
+    assert told("that's wrong") is None
+    assert told(QUESTION, ANSWER) is None
+    assert told(QUESTION, "", "that's wrong") is None
+    called: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    assert follow_up([{"role": "user", "content": "that's wrong"}, called]) is None
+    tool = {"role": "tool", "content": "that's wrong", "tool_call_id": "1"}
+    assert follow_up([{"role": "user", "content": QUESTION}, called, tool]) is None
 
 
-content = st.one_of(
-    st.none(),
-    st.integers(),
-    st.text(max_size=80),
-    st.text(alphabet="no,?!. '\"`~^$*/_ th那不ですا", max_size=60),
-    st.lists(st.one_of(st.none(), st.dictionaries(st.sampled_from(["type", "text"]), st.text()))),
-)
-role = st.sampled_from(["user", "assistant", "system", "tool", None, 3])
+def test_parts_are_read_as_text() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}
+    assert told([image], ANSWER, [image, {"type": "text", "text": "That's wrong."}]) == "complaint"
 
 
-@given(
-    st.lists(
-        st.one_of(
-            st.fixed_dictionaries({}, optional={"role": role, "content": content}), st.none()
+@pytest.mark.parametrize("unit", ["that is wrong ", "`", '" ', "a. ", "不对", "that ", "\n", "?"])
+def test_a_megabyte_is_read_at_its_ends_alone(unit: str) -> None:
+    text = unit * (1_000_000 // len(unit))
+    assert told(text, f"{text} {ANSWER} {ANSWER}", "That's wrong.") == "complaint"
+    assert told(QUESTION, ANSWER, text) in ("complaint", "neutral")
+    assert told(QUESTION, ANSWER, f"You didn't answer my question: {text}") == "complaint"
+
+
+messages = st.lists(
+    st.one_of(
+        st.none(),
+        st.integers(),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "role": st.sampled_from(["user", "assistant", "system", "tool", None, 3]),
+                "content": st.one_of(
+                    st.none(),
+                    st.integers(),
+                    st.text(),
+                    st.sampled_from(["That's wrong", "¿seguro?", "不对", "```", '"', "no, but"]),
+                    st.lists(
+                        st.one_of(
+                            st.none(),
+                            st.text(),
+                            st.fixed_dictionaries(
+                                {}, optional={"text": st.one_of(st.text(), st.none())}
+                            ),
+                        )
+                    ),
+                ),
+            },
         ),
-        max_size=4,
-    )
+    ),
+    max_size=6,
 )
-def test_never_raises(messages):
-    assert follow_up(messages) in (None, "complaint", "satisfied", "neutral")
 
 
-@given(content)
-def test_never_raises_after_an_answer(said):
-    assert after(said) in ("complaint", "satisfied", "neutral")
+@settings(deadline=None)
+@given(messages)
+def test_nothing_breaks_it(turns: list[Any]) -> None:
+    assert follow_up(turns) in ("complaint", "satisfied", "neutral", None)
 
 
-@pytest.mark.parametrize("messages", [None, 3, "user", {"role": "user"}, [None], [3, "x"], [[]]])
-def test_never_raises_where_there_are_no_messages(messages):
-    assert follow_up(messages) is None
+def test_on_conversations_that_were_held_out() -> None:
+    """docs/evaluation/follow_ups.md: precision .88 and recall .47 of 206 complaints."""
+    found = score([c for c in trained() if c.half == HELD_OUT])
+    assert found.precision >= 0.86
+    assert found.recall >= 0.45
 
 
-def test_prompts_of_their_own_pass_for_no_complaint():
-    assert not any(
-        map(
-            passes_for_complaint,
-            [
-                "my card doesn't work at the cash machine",
-                "fix this code: print(",
-                "hi",
-                "我的卡丢了",
-            ],
-        )
-    )
+def test_on_conversations_in_fifteen_languages() -> None:
+    """docs/evaluation/follow_ups.md: precision 1.00, recall .99, tuned on."""
+    conversations = written()
+    assert score(conversations).precision >= 0.97
+    for language in {c.language for c in conversations}:
+        assert score([c for c in conversations if c.language == language]).recall >= 0.9, language
 
 
-def test_complaints_of_the_held_out_half():
-    """Measured: precision .98, recall .29. What these turns say often takes a reader to see."""
-    found = measured(written("test"))
-    assert found.precision >= 0.93
-    assert found.recall >= 0.25
-
-
-def test_what_a_writer_who_saw_no_phrase_wrote_is_told_as_before():
-    found = measured(blind())
-    assert found.precision >= 0.92
-    assert found.recall >= 0.65
+def test_on_hard_conversations_of_a_stranger() -> None:
+    """docs/evaluation/follow_ups.md: precision .71, recall .35 of 105 complaints."""
+    found = score(written(STRANGER))
+    assert found.precision >= 0.68
+    assert found.recall >= 0.32

@@ -189,6 +189,7 @@ async def test_votes_on_a_prompt_and_its_derivatives_are_one_count(world):
         headers, _ = await ask(client, text, session=session)
         rated = await rate(client, decision_id=headers["x-fareway-decision-id"], rating="down")
     assert headers["x-fareway-cache"] == "derivative"
+    assert "that of a prompt which this one repeats" in headers["x-fareway-reason"]
     assert rated.json()["raised"] == "mid"
     for text in (QUESTION, f"Hello! {QUESTION.upper()}", f"{QUESTION} Thanks a lot!"):
         headers, _ = await ask(world.process(), text)
