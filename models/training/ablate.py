@@ -82,12 +82,12 @@ class Arm:
 
 
 ARMS = {
-    "as it ships: 256 wide, 4 layers, causal, mean": Arm(),
+    "as it ships: 256 wide, 1 layer, causal, mean": Arm(),
     "not distilled: random weights": Arm(distilled=False),
     "2 layers": Arm(Shape(n_layers=2)),
-    "6 layers": Arm(Shape(n_layers=6)),
-    "192 wide": Arm(Shape(dim=192, n_heads=6, n_kv_heads=2, hidden_dim=528)),
-    "384 wide": Arm(Shape(dim=384, n_heads=12, n_kv_heads=3, hidden_dim=1056)),
+    "4 layers": Arm(Shape(n_layers=4)),
+    "192 wide": Arm(Shape(dim=192, n_heads=6, n_kv_heads=2, hidden_dim=768)),
+    "384 wide": Arm(Shape(dim=384, n_heads=12, n_kv_heads=3, hidden_dim=1_536)),
     "bidirectional": Arm(kind=Bidirectional),
     "last token": Arm(kind=LastToken),
     "context 256": Arm(tokens=256),

@@ -44,7 +44,7 @@ class Config:
     seed: int = 20261125
     amount: Amount = field(default_factory=Amount)
     teachers: tuple[str, ...] = tuple(TEACHERS)
-    epochs: int = 6
+    epochs: int = 12
     batch_tokens: int = 6_144
     precision: str = "bfloat16"  # of the products; the weights are float32
     compiled: bool = True  # by torch.compile, which needs a C++ compiler

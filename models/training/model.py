@@ -22,10 +22,10 @@ class Shape:
 
     vocab_size: int = 32_768
     dim: int = 256
-    n_layers: int = 4
+    n_layers: int = 1
     n_heads: int = 8
     n_kv_heads: int = 2
-    hidden_dim: int = 704
+    hidden_dim: int = 1_024
     sliding_window: int = 128
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5

@@ -42,10 +42,11 @@ def is_slip(word: str, there: bytes, prompt: Sequence[str], hashed: Callable[[st
     """
     if not SHORTEST <= len(word) <= LONGEST or not word.isalpha() or negates(word):
         return False
-    if not may_slip(hashed(word)[-1], there[-1]):
+    apart = hashed(word)[-1] ^ there[-1]  # a constant in both does not matter
+    if not may_slip(apart):
         return False
     letters = next((a for a in _ALPHABETS if word[0] in a), None)
-    others = slips(word, letters or "".join(sorted(set("".join(prompt)))))
+    others = slips(word, letters or "".join(sorted(set("".join(prompt)))), apart)
     other = next((other for other in others if hashed(other) == there), None)
     return other is not None and _slipped(word, other, languages(prompt))
 
@@ -69,23 +70,38 @@ def shape(word: str) -> int:
     return ord(word[0]) % 8 << 5 | ord(word[-1]) % 8 << 2 | len(word) % 4
 
 
-def may_slip(one: int, two: int) -> bool:
-    """Whether one slip could lead from a word of the one shape to a word of the other.
+def may_slip(apart: int) -> bool:
+    """Whether one slip could lead from a word to another whose shape is so far apart (by XOR).
 
-    It changes the length by one at most and one end at most. A constant in both does not matter.
+    It changes the length by one at most and one end at most.
     """
-    apart = one ^ two
     return (apart & 0xE0 == 0 or apart & 0x1C == 0) and apart & 3 != 2
 
 
-def slips(word: str, letters: str) -> Iterator[str]:
-    """What one letter lost, swapped with the next, replaced or added makes of a word."""
-    parts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
-    yield from [head + tail[1:] for head, tail in parts[:-1]]
-    yield from [head + tail[1] + tail[0] + tail[2:] for head, tail in parts[:-2]]
-    yield from glued(word)
-    yield from [head + letter + tail for head, tail in parts for letter in letters]
-    yield from [head + letter + tail[1:] for head, tail in parts[:-1] for letter in letters]
+def slips(word: str, letters: str, apart: int) -> Iterator[str]:
+    """What one letter lost, swapped with the next, replaced or added makes of a word.
+
+    Args:
+        apart: how far the other's shape is from the word's, by XOR: of its ends and its length
+            follows where the slip must be, and of which kind, so that few words are tried.
+    """
+    count = len(word)
+    longer = (((count ^ apart) - count) % 4) if apart & 3 else 0
+    first, last = bool(apart & 0xE0), bool(apart & 0x1C)
+
+    def parts(until: int) -> list[tuple[str, str]]:
+        """The word in two, at each place before `until` where the slip may be."""
+        begin = until - 1 if last else 0
+        return [(word[:at], word[at:]) for at in range(begin, 1 if first else until)]
+
+    if longer == 0:
+        yield from [head + tail[1] + tail[0] + tail[2:] for head, tail in parts(count - 1)]
+        yield from [head + letter + tail[1:] for head, tail in parts(count) for letter in letters]
+    elif longer == 1:
+        yield from [head + letter + tail for head, tail in parts(count + 1) for letter in letters]
+    else:
+        yield from [head + tail[1:] for head, tail in parts(count)]
+        yield from glued(word)
 
 
 def languages(words: Sequence[str]) -> int:
