@@ -45,6 +45,7 @@ def answers(traffic: Traffic, first: date, last: date) -> dict[str, Rows]:
         "rollup_days": _rollup(seen, _hour),
         "summary": _rollup(seen, _way),
         "tuner": [_observed(e) for e in seen if e.lane != "direct"],
+        "scores": _scores(seen, after, traffic),
     }
 
 
@@ -143,7 +144,7 @@ def _wasted(seen: Sequence[CostEvent], after: Mapping[str, CostEvent]) -> Rows:
         for e in seen
         if (e.tier == "premium" or e.complexity == 5)
         and (e.lane, e.requested_model) == ("standard", "fareway/auto")
-        and not (e.escalated or e.raised)
+        and not (e.escalated or e.raised or e.explored)
         and e.status == 200
         and (e.prompt_tokens or 0) <= PARAMETERS["short_prompt_tokens"]
         and (e.completion_tokens or 0) <= PARAMETERS["short_completion_tokens"]
@@ -159,12 +160,19 @@ def _wasted(seen: Sequence[CostEvent], after: Mapping[str, CostEvent]) -> Rows:
     ]
 
 
-def _failed(seen: Sequence[CostEvent], after: Mapping[str, CostEvent], traffic: Traffic) -> Rows:
+#: Judged, complained of, lifted after it, rated down.
+Outcome = tuple[bool, bool, bool, bool]
+
+
+def _outcomes(
+    seen: Sequence[CostEvent], after: Mapping[str, CostEvent], traffic: Traffic
+) -> dict[str, Outcome]:
+    """Decision -> what came of its answer."""
     latest = {
         o.decision_id: o.rating for o in sorted(traffic.opinions, key=lambda o: o.occurred_at)
     }
 
-    def outcome(event: CostEvent) -> tuple[bool, bool, bool, bool]:
+    def outcome(event: CostEvent) -> Outcome:
         following = after.get(event.decision_id)
         said, rating = _said(event, after), latest.get(event.decision_id)
         lifted = bool(
@@ -176,12 +184,17 @@ def _failed(seen: Sequence[CostEvent], after: Mapping[str, CostEvent], traffic: 
         )
         return bool(said or rating), said == "complaint", lifted, rating == "down"
 
+    return {event.decision_id: outcome(event) for event in seen}
+
+
+def _failed(seen: Sequence[CostEvent], after: Mapping[str, CostEvent], traffic: Traffic) -> Rows:
+    came = _outcomes(seen, after, traffic)
     rows = []
     answered = [e for e in seen if e.status == 200 and e.tier]
     for names, of_it in _grouped(
         answered, lambda e: {"tier": e.tier, "served_model": e.served_model}
     ):
-        outcomes = [outcome(e) for e in of_it]
+        outcomes = [came[e.decision_id] for e in of_it]
         judged, complaints, lifted, down = (sum(column) for column in zip(*outcomes, strict=True))
         faulty = [e for e, told in zip(of_it, outcomes, strict=True) if any(told[1:])]
         rows.append(
@@ -354,6 +367,39 @@ def _rollup(seen: Sequence[CostEvent], name: Callable[[CostEvent], Mapping[str, 
             "total_ms": math.fsum(e.total_ms for e in of_it),
         }
         for names, of_it in _grouped(seen, name)
+    ]
+
+
+def _scores(seen: Sequence[CostEvent], after: Mapping[str, CostEvent], traffic: Traffic) -> Rows:
+    came = _outcomes(seen, after, traffic)
+
+    def bucket(event: CostEvent) -> int | None:
+        by_cuts = (event.lane, event.requested_model) == ("standard", "fareway/auto") and not (
+            event.escalated or event.raised or event.explored
+        )
+        return math.floor(event.score * 20) if by_cuts and event.score is not None else None
+
+    def where(event: CostEvent) -> dict[str, Any]:
+        of_cuts = bucket(event) is not None
+        return {
+            "bucket": bucket(event),
+            "complexity": event.complexity if of_cuts else None,
+            "tier": event.tier or "direct",
+        }
+
+    sums = ("prompt_tokens", "completion_tokens", "cost_usd", "baseline_usd")
+    sums += ("p1", "p2", "p3", "p4", "p5")
+    return [
+        {
+            **names,
+            "requests": len(of_it),
+            **{name: _sum(getattr(e, name) for e in of_it) for name in sums},
+            "judged": sum(came[e.decision_id][0] for e in of_it),
+            "failed": sum(any(came[e.decision_id][1:]) for e in of_it),
+        }
+        for names, of_it in _grouped(
+            (e for e in seen if e.status == 200 and e.cost_usd is not None), where
+        )
     ]
 
 

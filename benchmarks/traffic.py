@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from fareway.bill import Bill, bill
 from fareway.cost import CostEvent
+from fareway.explore import luck_of
 from fareway.lake import FeedbackRow
 from fareway.policy import TIERS, Policy, Tier, load_policy
 from fareway.prices import Usage
@@ -141,6 +142,11 @@ class Generator:
             tier = "premium"
         hit = draw.choices(("none", "local", "table", "derivative"), (60, 12, 20, 8))[0]
         asked = draw.choices(("fareway/auto", f"fareway/{tier}"), (97, 3))[0]
+        lifted = tier != base and not sensitive
+        free = not lifted and not sensitive and asked == "fareway/auto"
+        explored = free and luck_of(f"{talk.session_hash}{talk.at}", "explore") < 0.02
+        if explored:
+            tier = "mid" if tier != "mid" else draw.choice(("cheap", "premium"))
         names = policy.tiers[tier].sensitive if sensitive else policy.tiers[tier].models
         event = self._event(
             talk,
@@ -148,12 +154,14 @@ class Generator:
             lane=lane,
             complexity=complexity,
             score=score,
+            **_chances(score),
             sensitivity=0.8 if sensitive else 0.02,
             cache_hit=hit,
             follow_up=said,
             session_floor=talk.floor,
-            escalated=tier != base and not sensitive,
-            raised=tier if tier != base and not sensitive and draw.random() < 0.05 else None,
+            escalated=lifted,
+            raised=tier if lifted and draw.random() < 0.05 else None,
+            explored=explored,
             requested_model=asked,
             classifier_ms=0.0 if hit in ("local", "table") else self._ms(6, 0.4),
             cache_ms=self._ms(0.02, 0.5) if hit == "local" else self._ms(4, 0.4),
@@ -324,3 +332,12 @@ class Generator:
 
     def _ms(self, median: float, spread: float) -> float:
         return round(median * self.draw.lognormvariate(0, spread), 3)
+
+
+def _chances(score: float) -> dict[str, float]:
+    """Probabilities of the two complexities beside a score, of which it is the expectation."""
+    low = min(4, int(score))
+    return {f"p{c}": 0.0 for c in range(1, 6)} | {
+        f"p{low}": low + 1 - score,
+        f"p{low + 1}": score - low,
+    }

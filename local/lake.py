@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 import duckdb
 
+from fareway.athena import load_query
 from fareway.cost import COLUMNS
-from fareway.lake import FEEDBACK_COLUMNS, ROLLUP_COLUMNS
+from fareway.lake import FEEDBACK_COLUMNS, ROLLUP_COLUMNS, FeedbackRow, RollupRow, json_lines
 
 TABLES = {"cost_events": COLUMNS, "feedback": FEEDBACK_COLUMNS, "rollups": ROLLUP_COLUMNS}
 _TYPES = {"string": "VARCHAR", "int": "INTEGER"}
@@ -41,6 +43,14 @@ class Lake:
                 f"format = 'newline_delimited', columns = {{{typed}}})"
             )
 
+    def add_opinions(self, opinions: Iterable[FeedbackRow]) -> None:
+        self.add("feedback", (_record(o) | {"dt": o.occurred_at[:10]} for o in opinions))
+
+    def sum_up(self, first: date, last: date) -> None:
+        """Adds the rows of these days, as the rollup function makes them."""
+        rows = map(RollupRow.of, self.run(load_query("rollup_days", first, last)))
+        self.add("rollups", [_record(row) | {"dt": row.day} for row in rows])
+
     def run(self, sql: str) -> list[Mapping[str, str | None]]:
         """The rows by column name, in text, as `fareway.athena.Athena.run` gives them."""
         cursor = self._duckdb.cursor().execute(sql)  # of its own: threads may ask at once
@@ -56,6 +66,11 @@ class Lake:
 
     def close(self) -> None:
         self._duckdb.close()
+
+
+def _record(row: FeedbackRow | RollupRow) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(json_lines([row]))
+    return record
 
 
 def _types(columns: Mapping[str, str]) -> dict[str, str]:

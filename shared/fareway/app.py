@@ -24,6 +24,7 @@ from fareway.explain import explained
 from fareway.feedback import parse_opinion
 from fareway.log import log
 from fareway.observe import Observed
+from fareway.page import add_page
 from fareway.record import Asked
 from fareway.relay import CALLER_LEFT, ChatFrames
 from fareway.responses.events import ResponseEvents
@@ -58,6 +59,7 @@ def create_app(gateway: Gateway) -> FastAPI:
 
     _answering(app, gateway)
     _telling(app, gateway)
+    add_page(app, gateway)
     return app
 
 
@@ -204,7 +206,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     what = BadRequest(
         f"{request.method} {request.url.path} is not served here. There are POST /v1/"
         "{chat/completions, responses, embeddings, route, feedback}, GET /v1/{models, "
-        "decisions/ID} and GET /healthz.",
+        "decisions/ID, admin/savings/PART}, GET /dashboard and GET /healthz.",
         code="unknown_url" if error.status_code == 404 else "method_not_allowed",
     )
     return _json(what.body(), dict(error.headers or {}), error.status_code)

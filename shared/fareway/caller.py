@@ -22,7 +22,7 @@ TagValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,80}$")]
 
 
 class Allowance(BaseModel):
-    """What a key may do; by default everything.
+    """What a key may do; by default everything but see the ledger.
 
     Args:
         daily_usd, monthly_usd: budgets of a UTC day and a UTC month, USD.
@@ -32,6 +32,7 @@ class Allowance(BaseModel):
         over_budget: whether a request that the budgets have no room for is refused, or goes to
             the cheap tier.
         tags: words for the ledger, such as `{"team": "search"}`.
+        admin: whether it opens the savings page: all tenants' spend.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +43,7 @@ class Allowance(BaseModel):
     models: Annotated[tuple[Model, ...], Field(min_length=1, max_length=100)] | None = None
     over_budget: Literal["refuse", "degrade"] = "refuse"
     tags: Annotated[Mapping[TagName, TagValue], Field(max_length=10)] = {}
+    admin: bool = False
 
     @field_validator("tiers")
     @classmethod
@@ -90,6 +92,18 @@ class Allowance(BaseModel):
                 f"This key may not use the model '{model}'. It may use {', '.join(allowed)}.",
                 param="model",
                 code="model_not_allowed",
+            )
+
+    def check_admin(self) -> None:
+        """Lets an admin's key pass.
+
+        Raises:
+            Forbidden: any other.
+        """
+        if not self.admin:
+            raise Forbidden(
+                "This key may not see the ledger; 'fareway keys create --admin' makes one.",
+                code="admin_only",
             )
 
 

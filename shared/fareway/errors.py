@@ -11,6 +11,7 @@ FarewayError
 ├── RateLimited           429  the key has no request left in this minute
 ├── KeysUnavailable       503  the key table does not answer and the key is not known here
 ├── MemoryUnavailable     503  what was asked of memory, or told to it, can't be had now
+├── LedgerUnavailable     503  what the ledger knows can't be had now, or there is none here
 ├── NoAggregator          503  no aggregator has a key
 ├── UpstreamRejected      4xx  an upstream says that the request itself is wrong
 ├── AllCandidatesFailed   502, 504 or 429
@@ -86,6 +87,11 @@ class DecisionNotFound(BadRequest):
 class MemoryUnavailable(FarewayError):
     status = 503
     code = "memory_unavailable"
+
+
+class LedgerUnavailable(FarewayError):
+    status = 503
+    code = "ledger_unavailable"
 
 
 class Unauthorised(FarewayError):

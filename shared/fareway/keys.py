@@ -66,7 +66,7 @@ class OneKey:
         given = _bearer(authorization)
         if not self.key or not hmac.compare_digest(key_hash(given), key_hash(self.key)):
             raise Unauthorised(_INCORRECT)
-        return Caller("local", "local")
+        return Caller("local", "local", Allowance(admin=True))
 
 
 @dataclass(slots=True)

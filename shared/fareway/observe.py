@@ -14,6 +14,8 @@ from fareway.metrics import Facts, request_line
 from fareway.relay import CALLER_LEFT
 from fareway.trace import Trace
 
+#: Health checks and the savings page: they would thin out the failures.
+UNCOUNTED = ("/healthz", "/dashboard", "/v1/admin/")
 TRACE_HEADERS = ("traceparent", "tracestate", "x-amzn-trace-id")
 
 
@@ -21,8 +23,8 @@ class Observed:
     """ASGI middleware that gives a request its `state.trace`, `.facts`, and whether it is `.alone`.
 
     It stands outside of the error handlers, so that what was refused and what crashed is counted
-    too. A stream is over when its last byte is out, or its client gone. Health checks are not
-    counted: they would thin out the failures.
+    too. A stream is over when its last byte is out, or its client gone. What is UNCOUNTED has no
+    line.
 
     Args:
         stage: which deployment this is.
@@ -62,7 +64,7 @@ class Observed:
         finally:
             self._serving -= 1
             path = getattr(scope.get("route"), "path", "unknown")
-            if self.emf and path != "/healthz":
+            if self.emf and not scope["path"].startswith(UNCOUNTED):
                 if facts.event is not None:
                     status = max(status, facts.event.status)  # a stream may fail after its 200
                 _write(

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fareway.athena import Athena
 from fareway.aws import Aws
 from fareway.breaker import Breakers
 from fareway.budget import Budgets
@@ -35,6 +37,7 @@ from fareway.providers.http import Http
 from fareway.rate import Rates
 from fareway.remember import Remembering
 from fareway.route import Router
+from fareway.savings import Savings
 from fareway.sessions import Sessions
 from fareway.settings import Settings
 from fareway.teacher import NAME, Teacher
@@ -55,6 +58,7 @@ class Gateway:
     budgets: Budgets
     router: Router
     feedback: Feedback
+    savings: Savings
     aws: Aws
     http: Http
 
@@ -127,7 +131,9 @@ def build(settings: Settings) -> Gateway:
     rates = Rates(aws, settings.spend_table)
     opinions = Opinions(aws, settings.ledger_bucket, settings.ledger_budget_ms / 1000)
     feedback = Feedback(policy.escalation, sessions, decisions, corrections, opinions)
-    return Gateway(settings, policy, keys, rates, budgets, router, feedback, aws, http)
+    has_lake = settings.athena_workgroup and settings.ledger_database
+    savings = Savings(policy, partial(_athena, settings) if has_lake else None)
+    return Gateway(settings, policy, keys, rates, budgets, router, feedback, savings, aws, http)
 
 
 def load_shadow(policy: Policy, folder: Path) -> Policy | None:
@@ -212,6 +218,13 @@ def _aggregators(
         for name, table in policy.aggregators.items()
         if keys.get(name)
     }
+
+
+def _athena(settings: Settings) -> Athena:
+    """The lake; what it takes must fit into a request, which API Gateway cuts off at 29 s."""
+    config = Config(connect_timeout=2, read_timeout=10, retries={"max_attempts": 3})
+    client = boto3.client("athena", config=config)
+    return Athena(client, settings.athena_workgroup, settings.ledger_database, timeout_s=22)
 
 
 def _memory_secret(upstream_keys: Mapping[str, str]) -> bytes:

@@ -17,9 +17,12 @@ import openai
 import pytest
 
 from fareway.athena import Athena
+from fareway.caller import Allowance
 from fareway.keys import create_key
 from fareway.ledger import FALLBACK_PREFIX
 from fareway.report import report
+from fareway.rollup import Rollup
+from fareway.savings import PARTS
 from local import stack
 from local.cloud import aws_env
 from tests.builders import an_event
@@ -43,17 +46,17 @@ def reset(deployed):
         httpx.post(f"{deployed.simulator(name)}/_sim/reset").raise_for_status()
 
 
+def athena(deployed):
+    out = deployed.outputs
+    return Athena(deployed.client("athena"), out["AthenaWorkgroup"], out["LedgerDatabase"])
+
+
 def figures(deployed, expected):
     """The report of today, once Athena sees `expected` requests."""
-    athena = Athena(
-        deployed.client("athena"),
-        deployed.outputs["AthenaWorkgroup"],
-        deployed.outputs["LedgerDatabase"],
-    )
     today = datetime.now(UTC).date()
     give_up = time.monotonic() + 20
     while True:
-        result = report(athena, today - timedelta(days=1), today)
+        result = report(athena(deployed), today - timedelta(days=1), today)
         if result.requests >= expected or time.monotonic() > give_up:
             return result
         time.sleep(0.3)
@@ -210,3 +213,26 @@ def test_the_report_shows_what_was_saved(deployed):
     totals = figures(deployed, 1).totals
     assert int(totals["answered"]) == int(totals["requests"])
     assert float(totals["baseline_usd"]) > float(totals["cost_usd"]) > 0
+
+
+def test_an_admin_sees_on_the_savings_page_what_the_report_says(deployed, key):
+    reported, out = figures(deployed, 1), deployed.outputs
+    rollup = Rollup(athena(deployed), deployed.client("s3"), out["LedgerBucket"])
+    rollup.make(reported.first, reported.last)
+    admin = create_key(
+        deployed.client("dynamodb"), out["KeysTable"], "admin", "acme", Allowance(admin=True)
+    )[1]
+    root = deployed.base_url.removesuffix("/v1")
+    assert "Fareway" in httpx.get(f"{root}/dashboard").raise_for_status().text
+    assert httpx.get(f"{root}/dashboard/days.js").raise_for_status().text
+
+    def part(name, key):
+        days = {"from": reported.first.isoformat(), "to": reported.last.isoformat()}
+        bearer = {"authorization": f"Bearer {key}"}
+        url = f"{deployed.base_url}/admin/savings/{name}"
+        return httpx.get(url, params=days, headers=bearer, timeout=30)
+
+    told = {name: part(name, admin).raise_for_status().json() for name in PARTS}
+    assert told["summary"]["totals"]["requests"] == reported.requests
+    assert told["scores"]["rows"]
+    assert part("summary", key).status_code == 403

@@ -111,7 +111,32 @@ def test_a_request_may_do_just_this(resources: Resources) -> None:
         ("s3:PutObject", "${LedgerBucket.Arn}/feedback/*"),
         ("s3:GetObject", "${LedgerBucket.Arn}/policies/*"),
         ("s3:ListBucket", "['LedgerBucket', 'Arn']"),
+        # the savings page's questions:
+        *((f"athena:{action}", _arn("athena", "workgroup/${Workgroup}")) for action in ATHENA),
+        *((f"glue:{action}", _arn("glue", what)) for action in GLUE for what in LAKE),
+        ("s3:GetBucketLocation", "['LedgerBucket', 'Arn']"),
+        ("s3:ListBucketMultipartUploads", "['LedgerBucket', 'Arn']"),
+        ("s3:GetObject", "${LedgerBucket.Arn}/events/*"),
+        ("s3:GetObject", "${LedgerBucket.Arn}/feedback/*"),
+        ("s3:GetObject", "${LedgerBucket.Arn}/rollup/*"),
+        ("s3:AbortMultipartUpload", "${LedgerBucket.Arn}/athena-results/*"),
+        ("s3:GetObject", "${LedgerBucket.Arn}/athena-results/*"),
+        ("s3:ListMultipartUploadParts", "${LedgerBucket.Arn}/athena-results/*"),
+        ("s3:PutObject", "${LedgerBucket.Arn}/athena-results/*"),
     }
+
+
+ATHENA = ("GetQueryExecution", "GetQueryResults", "StartQueryExecution", "StopQueryExecution")
+GLUE = ("GetDatabase", "GetPartitions", "GetTable")
+LAKE = (
+    "catalog",
+    "database/${LakeDatabase}",
+    *(f"table/${{LakeDatabase}}/${{{table}}}" for table in ("CostEvents", "Feedback", "Rollups")),
+)
+
+
+def _arn(service: str, what: str) -> str:
+    return f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{what}"
 
 
 def test_the_tuner_reads_the_ledger_and_applies_nothing(resources: Resources) -> None:
@@ -178,6 +203,9 @@ def test_paths_and_methods_are_explicit(resources: Resources) -> None:
         ("post", "/v1/feedback"),
         ("get", "/v1/decisions/{id}"),
         ("get", "/v1/models"),
+        ("get", "/v1/admin/savings/{part}"),
+        ("get", "/dashboard"),
+        ("get", "/dashboard/{file}"),
         ("get", "/healthz"),
     }
 

@@ -55,6 +55,14 @@ def test_a_key_is_made_with_its_limits(keys):
     )
 
 
+def test_an_admins_key_is_made_shown_and_taken_back(keys):
+    keys("create", "--name", "me", "--admin")
+    assert record().allowance == Allowance(admin=True)
+    assert "admin" in keys("list").stdout
+    assert "no limits" in keys("update", record().key_id, "--no-admin").output
+    assert record().allowance == Allowance()
+
+
 def test_a_key_without_options_may_do_everything(keys):
     keys("create", "--name", "ci")
     assert record().allowance == Allowance()

@@ -150,8 +150,9 @@ async def test_an_unclassified_and_an_unpriced_answer_are_told(world):
     assert (routed["Tier"], routed["Unclassified"]) == ("premium", 1)
 
 
-async def test_health_checks_are_not_counted_and_unknown_paths_not_named(world):
-    await world.client.get("/healthz")
+async def test_health_checks_and_the_page_are_not_counted_and_unknown_paths_not_named(world):
+    for path in ("/healthz", "/dashboard", "/dashboard/days.js", "/v1/admin/savings/summary"):
+        await world.client.get(path)
     await world.client.get("/v1/models")
     await world.client.get("/v1/unmistakable")
     assert [(line["path"], line["status"]) for line in world.lines()] == [
@@ -241,7 +242,7 @@ async def observed(app, capsys) -> dict:
     async def nothing(*_):
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    scope = {"type": "http", "headers": []}
+    scope = {"type": "http", "path": "/v1/models", "headers": []}
     with contextlib.suppress(Exception, asyncio.CancelledError):
         await Observed(app, "test", emf=True)(scope, nothing, nothing)
     (line,) = capsys.readouterr().out.splitlines()

@@ -28,8 +28,8 @@ RESERVED = """
 """
 #: Functions that mean the same in Athena and in DuckDB; Athena's others are not to be used.
 SHARED = {
-    *("AVG", "CASE", "CAST", "COALESCE", "COUNT", "LEAD", "MAX", "MIN", "ROW_NUMBER", "SUBSTRING"),
-    *("SUM", "AND", "OR", "IF"),  # what sqlglot calls a WHEN
+    *("AVG", "CASE", "CAST", "COALESCE", "COUNT", "FLOOR", "LEAD", "MAX", "MIN", "ROW_NUMBER"),
+    *("SUBSTRING", "SUM", "AND", "OR", "IF"),  # what sqlglot calls a WHEN
 }
 
 
@@ -243,6 +243,7 @@ def test_a_short_premium_answer_that_nobody_complained_of_is_wasted(lake):
         {"lane": "sensitive"},
         {"escalated": True},
         {"raised": "premium"},
+        {"explored": True},
         {"requested_model": "fareway/premium"},
         {"status": 502},
         {"at": 26},

@@ -35,6 +35,7 @@ OPTIONS = {
     "models": "--models",
     "over_budget": "--over-budget",
     "tags": "--tag",
+    "admin": "--admin",
 }
 Daily = Annotated[str | None, typer.Option("--daily-usd", help="Budget of a UTC day, USD.")]
 Monthly = Annotated[str | None, typer.Option("--monthly-usd", help="Budget of a UTC month, USD.")]
@@ -53,6 +54,9 @@ OverBudget = Annotated[
 Tags = Annotated[
     list[str] | None, typer.Option("--tag", help="name=value for the ledger; may be repeated.")
 ]
+Admin = Annotated[
+    bool | None, typer.Option("--admin/--no-admin", help="It opens the savings page.")
+]
 
 
 @app.command()
@@ -66,10 +70,11 @@ def create(
     models: Models = None,
     over_budget: OverBudget = None,
     tag: Tags = None,
+    admin: Admin = None,
     table: TableName = "",
 ) -> None:
     """Makes a key and prints it, this once: only its hash is stored."""
-    given = _given(daily_usd, monthly_usd, rpm, tiers, models, over_budget, tag)
+    given = _given(daily_usd, monthly_usd, rpm, tiers, models, over_budget, tag, admin)
     allowance = _allowance(given)
     client, table_name = _table(table)
     try:
@@ -90,13 +95,14 @@ def update(
     models: Models = None,
     over_budget: OverBudget = None,
     tag: Tags = None,
+    admin: Admin = None,
     table: TableName = "",
 ) -> None:
     """Changes what a key may do: the options given, or 'none' to lift a limit.
 
     A warm function may go on with what it knows for a minute.
     """
-    given = _given(daily_usd, monthly_usd, rpm, tiers, models, over_budget, tag)
+    given = _given(daily_usd, monthly_usd, rpm, tiers, models, over_budget, tag, admin)
     if not given:
         stop(f"nothing to change; give one of {', '.join(OPTIONS.values())}")
     client, table_name = _table(table)
@@ -177,6 +183,7 @@ def _given(
     models: str | None,
     over_budget: str | None,
     tags: list[str] | None,
+    admin: bool | None,
 ) -> dict[str, object]:
     """The fields that the options speak of; None for one to be lifted."""
     values: dict[str, object] = {
@@ -187,6 +194,7 @@ def _given(
         "models": _list(models),
         "over_budget": over_budget,
         "tags": _tags(tags or []),
+        "admin": admin,
     }
     return {
         field: None if value in ("none", ["none"]) else value
@@ -237,4 +245,6 @@ def _limits(allowance: Allowance) -> str:
     if allowance.over_budget != "refuse":
         parts.append(allowance.over_budget)
     parts += [f"{name}={value}" for name, value in allowance.tags.items()]
+    if allowance.admin:
+        parts.append("admin")
     return ", ".join(parts)

@@ -1,12 +1,12 @@
 -- Premium calls that a cheaper tier would probably have answered: the router chose premium by
 -- complexity alone, prompt and answer were short, and the session did not complain of it next.
 -- The dearest are listed; `calls` and `calls_usd` are of all of them. The sensitive lane, lifted
--- sessions, and models that the caller asked for by name are no waste.
+-- sessions, tiers by lot, and models that the caller asked for by name are no waste.
 WITH events AS (
     SELECT DISTINCT
         decision_id, occurred_at, tenant_hash, key_id, session_hash, complexity, score, tier, lane,
-        raised, escalated, follow_up, requested_model, served_model, status, prompt_tokens,
-        completion_tokens, cached_tokens, cost_usd
+        raised, escalated, explored, follow_up, requested_model, served_model, status,
+        prompt_tokens, completion_tokens, cached_tokens, cost_usd
     FROM cost_events
     WHERE dt BETWEEN '$first' AND '$until'
       AND substr(occurred_at, 1, 10) >= '$first'
@@ -30,6 +30,7 @@ wasted AS (
       AND lane = 'standard'
       AND requested_model = 'fareway/auto'
       AND NOT escalated
+      AND NOT coalesce(explored, FALSE)
       AND raised IS NULL
       AND status = 200
       AND prompt_tokens <= $short_prompt_tokens
