@@ -375,7 +375,7 @@ def test_our_costs_are_the_invoice_to_the_micro_dollar(month: Month) -> None:
     assert sum(e.cost_usd for e in without) == sum(line.cost_usd for line in embedded) > 0
 
     guessed = [(event, line) for event, line in pairs if event.cost_source == "estimated"]
-    assert all(event.status in (499, 502) for event, _ in guessed)
+    assert {event.status for event, _ in guessed} <= {499, 502, 504}
     claimed = sum(line.cost_usd for _, line in [*exact, *guessed] if line)
     rest = sum(line.cost_usd for line in [*embedded, *left.values()])
     assert claimed + rest == sum(line.cost_usd for line in month.lines)
