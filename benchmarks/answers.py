@@ -27,6 +27,7 @@ def answers(traffic: Traffic, first: date, last: date) -> dict[str, Rows]:
     days = (first.isoformat(), last.isoformat())
     seen = [e for e in traffic.events if days[0] <= _day(e) <= days[1]]
     after = _after(traffic, days[0])
+    ratings = _ratings(traffic)
     return {
         "totals": [_totals(seen)],
         "by_day": _money_by(seen, lambda e: {"day": _day(e)}),
@@ -35,7 +36,7 @@ def answers(traffic: Traffic, first: date, last: date) -> dict[str, Rows]:
         "by_key": _money_by(seen, lambda e: {"tenant_hash": e.tenant_hash, "key_id": e.key_id}),
         "by_tag": _money_by(seen, lambda e: {"tags": e.tags or "{}"}),
         "wasted_premium": _wasted(seen, after),
-        "failed_tiers": _failed(seen, after, traffic),
+        "failed_tiers": _failed(seen, after, ratings),
         "cache_value": _cache(seen),
         "reliability": _reliability(seen),
         "latency": _latency(seen),
@@ -44,8 +45,12 @@ def answers(traffic: Traffic, first: date, last: date) -> dict[str, Rows]:
         "forecast": [_forecast(traffic.events, first, last)],
         "rollup_days": _rollup(seen, _hour),
         "summary": _rollup(seen, _way),
-        "tuner": [_observed(e) for e in seen if e.lane != "direct"],
-        "scores": _scores(seen, after, traffic),
+        "tuner": [
+            _observed(e) | {"rating": ratings.get(e.decision_id)}
+            for e in seen
+            if e.lane != "direct"
+        ],
+        "scores": _scores(seen, after, ratings),
     }
 
 
@@ -164,17 +169,19 @@ def _wasted(seen: Sequence[CostEvent], after: Mapping[str, CostEvent]) -> Rows:
 Outcome = tuple[bool, bool, bool, bool]
 
 
+def _ratings(traffic: Traffic) -> dict[str, str]:
+    """The latest of each answer."""
+    return {o.decision_id: o.rating for o in sorted(traffic.opinions, key=lambda o: o.occurred_at)}
+
+
 def _outcomes(
-    seen: Sequence[CostEvent], after: Mapping[str, CostEvent], traffic: Traffic
+    seen: Sequence[CostEvent], after: Mapping[str, CostEvent], ratings: Mapping[str, str]
 ) -> dict[str, Outcome]:
     """Decision -> what came of its answer."""
-    latest = {
-        o.decision_id: o.rating for o in sorted(traffic.opinions, key=lambda o: o.occurred_at)
-    }
 
     def outcome(event: CostEvent) -> Outcome:
         following = after.get(event.decision_id)
-        said, rating = _said(event, after), latest.get(event.decision_id)
+        said, rating = _said(event, after), ratings.get(event.decision_id)
         lifted = bool(
             following
             and said
@@ -187,8 +194,10 @@ def _outcomes(
     return {event.decision_id: outcome(event) for event in seen}
 
 
-def _failed(seen: Sequence[CostEvent], after: Mapping[str, CostEvent], traffic: Traffic) -> Rows:
-    came = _outcomes(seen, after, traffic)
+def _failed(
+    seen: Sequence[CostEvent], after: Mapping[str, CostEvent], ratings: Mapping[str, str]
+) -> Rows:
+    came = _outcomes(seen, after, ratings)
     rows = []
     answered = [e for e in seen if e.status == 200 and e.tier]
     for names, of_it in _grouped(
@@ -370,8 +379,10 @@ def _rollup(seen: Sequence[CostEvent], name: Callable[[CostEvent], Mapping[str, 
     ]
 
 
-def _scores(seen: Sequence[CostEvent], after: Mapping[str, CostEvent], traffic: Traffic) -> Rows:
-    came = _outcomes(seen, after, traffic)
+def _scores(
+    seen: Sequence[CostEvent], after: Mapping[str, CostEvent], ratings: Mapping[str, str]
+) -> Rows:
+    came = _outcomes(seen, after, ratings)
 
     def bucket(event: CostEvent) -> int | None:
         by_cuts = (event.lane, event.requested_model) == ("standard", "fareway/auto") and not (

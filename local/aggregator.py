@@ -22,14 +22,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
 from local.answer import Answer
-from local.simulation import (
-    Failure,
-    Mode,
-    Name,
-    Simulation,
-    UnknownModel,
-    embeddings,
-)
+from local.invoice import Name, UnknownModel, Usage
+from local.simulation import Failure, Mode, Simulation, embeddings
 
 HOLD_S = 60.0  # how long `timeout` keeps a caller waiting that does not give up
 BAD_KEY = "bad-key"
@@ -61,7 +55,11 @@ def create_app(name: Name, latency_scale: float = 1.0) -> FastAPI:
 
     @app.get("/_sim/invoice")
     async def invoice() -> dict[str, Any]:
-        return simulation.invoice()
+        return simulation.invoice.told()
+
+    @app.get("/_sim/generations")
+    async def generations() -> list[dict[str, Any]]:
+        return simulation.invoice.generations()
 
     @app.get("/_sim/requests")
     async def requests() -> list[dict[str, Any]]:
@@ -95,7 +93,13 @@ def _add_routes(app: FastAPI, simulation: Simulation, latency_scale: float) -> N
         body = json.loads(await request.body())
         if failure := simulation.failure(body["model"]):
             return await _fail(simulation, failure, request)
-        return JSONResponse(embeddings(body))
+        answer = embeddings(body)
+        used = Usage(answer["usage"]["prompt_tokens"], 0, 0, 0)
+        try:
+            simulation.invoice.add("", body["model"], used)
+        except UnknownModel:
+            return _error(simulation, 400, f"{body['model']} is not a valid model ID")
+        return JSONResponse(answer)
 
     prefix = "/api/v1" if simulation.name == "openrouter" else "/v1"
     # OpenRouter's base is /api/v1; /v1 answers as well, so that one setting fits both in a test.
@@ -124,6 +128,7 @@ async def _complete(simulation: Simulation, latency_scale: float, request: Reque
         return _error(simulation, 400, "model and messages are required")
     failure = simulation.failure(model)
     _note(simulation, request, body, failure)
+    seed = f"{model}{simulation.asked}"
     streamed = bool(body.get("stream"))
     broken = failure.mode if failure and _breaks(failure.mode, streamed) else None
     if failure is not None and broken is None and failure.mode != "slow":
@@ -134,13 +139,17 @@ async def _complete(simulation: Simulation, latency_scale: float, request: Reque
         return _error(simulation, 400, f"{model} is not a valid model ID")
     slow_s = failure.seconds if failure is not None and failure.mode == "slow" else None
     await asyncio.sleep(reply.latency_ms * latency_scale / 1000 if slow_s is None else slow_s)
-    answer = Answer(simulation.name, model, reply, f"{model}{len(simulation.requests)}")
-    if broken is None:
-        simulation.bill(model, reply)
+    answer = Answer(simulation.name, model, reply, seed)
     if streamed:
         include = bool((body.get("stream_options") or {}).get("include_usage"))
-        events = answer.stream(body.get("n") or 1, include, broken)
+
+        def bill(id_: str, usage: Usage, cut: bool) -> None:
+            simulation.invoice.add(id_, model, usage, cut=cut)
+
+        events = answer.stream(body.get("n") or 1, include, broken, bill)
         return StreamingResponse(events, media_type="text/event-stream", headers=answer.headers)
+    if broken != "drop":
+        simulation.invoice.add(answer.id, model, reply.usage)
     if broken is not None:
         return StreamingResponse(_cut(), media_type="application/json", headers=_PROMISED)
     return JSONResponse(answer.completion(body.get("n") or 1), headers=answer.headers)
@@ -148,13 +157,14 @@ async def _complete(simulation: Simulation, latency_scale: float, request: Reque
 
 def _breaks(mode: Mode, streamed: bool) -> bool:
     """True for what goes wrong once the answer has begun."""
-    return mode == "drop" or (streamed and mode == "error_in_200")
+    return mode in ("drop", "lost") or (streamed and mode == "error_in_200")
 
 
 def _note(
     simulation: Simulation, request: Request, body: dict[str, Any], failure: Failure | None
 ) -> None:
     """Remembers a request, without its key; only the last keeps its body."""
+    simulation.asked += 1
     if simulation.requests:
         simulation.requests[-1].pop("body", None)
     simulation.requests.append(

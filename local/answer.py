@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from local.simulation import Mode, Name, Reply
+from local.invoice import Name, Usage
+from local.simulation import Mode, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,17 @@ class Answer:
         return self.name == "openrouter"
 
     @property
-    def _id(self) -> str:
+    def id(self) -> str:
+        """The completion's."""
         kind = "gen-" if self._is_openrouter else "chatcmpl-"
         return kind + hashlib.sha256(self.seed.encode()).hexdigest()[:24]
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"x-generation-id" if self._is_openrouter else "x-request-id": self._id}
+        return {"x-generation-id" if self._is_openrouter else "x-request-id": self.id}
 
     def _frame(self, kind: str) -> dict[str, Any]:
-        frame = {"id": self._id, "object": kind, "created": int(time.time()), "model": self.model}
+        frame = {"id": self.id, "object": kind, "created": int(time.time()), "model": self.model}
         return frame | ({"provider": "Simulated"} if self._is_openrouter else {})
 
     def _finish(self, reason: str | None) -> dict[str, Any]:
@@ -68,9 +70,17 @@ class Answer:
         }
 
     async def stream(
-        self, choices: int, include_usage: bool, broken: Mode | None
+        self,
+        choices: int,
+        include_usage: bool,
+        broken: Mode | None,
+        bill: Callable[[str, Usage, bool], None],
     ) -> AsyncIterator[bytes]:
-        """The answer as server-sent events; OpenRouter tells usage whether asked or not."""
+        """The answer as server-sent events; OpenRouter tells usage whether asked or not.
+
+        Args:
+            bill: given the id, what was sent and whether that is a part, however it ends.
+        """
         told = include_usage or self._is_openrouter
         frame = self._frame("chat.completion.chunk") | ({"usage": None} if told else {})
 
@@ -81,22 +91,35 @@ class Answer:
             end = self._finish(reason) | {"logprobs": None} | more
             return data([{"index": i, "delta": delta} | end for i in range(choices)])
 
-        if self._is_openrouter:
-            yield b": OPENROUTER PROCESSING\n\n"
-        yield deltas({"role": "assistant", "content": ""})
-        for number, delta in enumerate(self._deltas()):
-            yield deltas(delta, logprobs=None if number else self.reply.logprobs)
-            if broken == "drop":
+        pieces, sent = list(self._deltas()), 0
+        try:
+            if self._is_openrouter:
+                yield b": OPENROUTER PROCESSING\n\n"
+            yield deltas({"role": "assistant", "content": ""})
+            if broken == "lost":
+                sent = len(pieces)
                 raise ConnectionError("the connection is lost here, as ordered")
-            if broken is not None:
-                error = {"message": "Provider returned error", "code": 502}
-                yield data([{"index": 0, "delta": {}} | self._finish("error")], error=error)
-                return
-            await asyncio.sleep(0)
-        yield deltas({}, self.reply.finish_reason)
-        if told:
-            yield data([], usage=self.usage())
-        yield b"data: [DONE]\n\n"
+            for sent, delta in enumerate(pieces, start=1):
+                yield deltas(delta, logprobs=None if sent > 1 else self.reply.logprobs)
+                if broken == "drop":
+                    raise ConnectionError("the connection is lost here, as ordered")
+                if broken is not None:
+                    error = {"message": "Provider returned error", "code": 502}
+                    yield data([{"index": 0, "delta": {}} | self._finish("error")], error=error)
+                    return
+                await asyncio.sleep(0)
+            yield deltas({}, self.reply.finish_reason)
+            if told:
+                yield data([], usage=self.usage())
+            yield b"data: [DONE]\n\n"
+        finally:
+            bill(self.id, self._part(sent, len(pieces)), sent < len(pieces))
+
+    def _part(self, sent: int, pieces: int) -> Usage:
+        """What is charged for the beginning of an answer; its reasoning came before."""
+        whole = self.reply.usage
+        said = round((whole.completion - whole.reasoning) * sent / pieces)
+        return replace(whole, completion=whole.reasoning + said)
 
     def _deltas(self) -> Iterator[dict[str, Any]]:
         """Eight words each; or each call's name, and its arguments in two pieces."""

@@ -8,38 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Literal
 
-from genai_prices import Usage as PricedUsage
-from genai_prices import calc_price
-
 from local.forms import as_json, logprobs, tool_calls
+from local.invoice import MODELS, Invoice, Name, Usage, price_usd
 
-Name = Literal["openrouter", "tokenmix"]
 Mode = Literal[
     "refuse_500", "429", "timeout", "html_502", "error_in_200", "invalid_json",
-    "401", "400", "slow", "drop",
+    "401", "400", "slow", "drop", "lost",
 ]  # fmt: skip
 
-#: What GET /v1/models lists; any model that genai-prices knows is served.
-MODELS = (
-    "anthropic/claude-haiku-4.5",
-    "anthropic/claude-sonnet-4.5",
-    "anthropic/claude-sonnet-5.5",
-    "deepseek/deepseek-v4-flash",
-    "google/gemini-2.5-flash-lite",
-    "openai/gpt-4o-mini",
-    "openai/gpt-5",
-    "qwen/qwen3.8-flash",
-)
-#: Noon UTC, outside DeepSeek's peak hours: a price must not depend on when a test runs.
-PRICED_AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 CHARACTERS_PER_TOKEN = 4
 REASONING = ("gpt-5", "o3", "o4", "r1", "reasoner", "thinking")
 CACHED_HEAD = 1024  # tokens; what a prompt cache holds of a long prompt
@@ -50,20 +32,6 @@ SENTENCES = (
     "If two readings are possible, say which one you took.",
     "The figures above hold for the usual range; outside of it, measure again.",
 )
-
-
-class UnknownModel(Exception):
-    """No such model here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one answer; reasoning is part of the completion, cached of the prompt."""
-
-    prompt: int
-    cached: int
-    completion: int
-    reasoning: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +62,24 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Bill:
-    """What one model cost so far."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
-
-
-@dataclass(slots=True)
 class Simulation:
-    """The state of one aggregator. Only answers that were sent are billed, failures are not."""
+    """The state of one aggregator."""
 
     name: Name
     failures: list[Failure] = field(default_factory=list)
-    bills: dict[str, Bill] = field(default_factory=lambda: defaultdict(Bill))
+    invoice: Invoice = field(init=False)
+    asked: int = 0
     requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1000))
     seen: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.invoice = Invoice(self.name)
+
     def reset(self) -> None:
-        """Forgets failures, bills, requests and cached prompts."""
-        for kept in (self.failures, self.bills, self.requests, self.seen):
+        """Forgets failures, the invoice, requests and cached prompts."""
+        for kept in (self.failures, self.invoice.lines, self.requests, self.seen):
             kept.clear()
+        self.asked = 0
 
     def models(self) -> dict[str, Any]:
         """What GET /v1/models lists."""
@@ -139,7 +102,7 @@ class Simulation:
         """The answer to a request.
 
         Raises:
-            UnknownModel: genai-prices knows no such model.
+            UnknownModel: it has no price.
         """
         prompt = prompt_text(body)
         seed = int.from_bytes(hashlib.sha256(f"{model}\0{prompt}".encode()).digest()[:8])
@@ -149,7 +112,10 @@ class Simulation:
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or 10**9
         completion = min(reasoning + wanted, limit)
         reasoning = min(reasoning, completion)
-        usage = Usage(prompt_tokens, self._cached(model, prompt), completion, reasoning)
+        choices = body.get("n") or 1  # the prompt is read once, and each choice is generated
+        usage = Usage(
+            prompt_tokens, self._cached(model, prompt), choices * completion, choices * reasoning
+        )
         text, calls = _text(seed, completion - reasoning, body), tool_calls(body)
         ending = "tool_calls" if calls else "length" if completion == limit else "stop"
         return Reply(
@@ -161,33 +127,6 @@ class Simulation:
             calls=calls,
             logprobs=logprobs(body, text),
         )
-
-    def bill(self, model: str, reply: Reply) -> None:
-        """Puts an answer on the invoice."""
-        bill = self.bills[model]
-        bill.calls += 1
-        bill.prompt_tokens += reply.usage.prompt
-        bill.completion_tokens += reply.usage.completion
-        bill.cost_usd += reply.cost_usd
-
-    def invoice(self) -> dict[str, Any]:
-        """Calls, tokens and USD (exact, as text), by model and in all."""
-
-        def line(bill: Bill) -> dict[str, Any]:
-            return {
-                "calls": bill.calls,
-                "prompt_tokens": bill.prompt_tokens,
-                "completion_tokens": bill.completion_tokens,
-                "cost_usd": format(bill.cost_usd.normalize(), "f"),
-            }
-
-        total = Bill()
-        for bill in self.bills.values():
-            total.calls += bill.calls
-            total.prompt_tokens += bill.prompt_tokens
-            total.completion_tokens += bill.completion_tokens
-            total.cost_usd += bill.cost_usd
-        return line(total) | {"models": {model: line(b) for model, b in self.bills.items()}}
 
     def _cached(self, model: str, prompt: str) -> int:
         """How much of a long prompt this model has read before, tokens."""
@@ -214,40 +153,6 @@ def prompt_text(body: Mapping[str, Any]) -> str:
     return "\n".join(texts)
 
 
-def price_usd(name: Name, model: str, usage: Usage) -> Decimal:
-    """List price of one answer, USD.
-
-    Raises:
-        UnknownModel: genai-prices knows no such model.
-    """
-    provider, known_as = _price_source(name, model)
-    return calc_price(
-        PricedUsage(
-            input_tokens=usage.prompt,
-            cache_read_tokens=usage.cached,
-            output_tokens=usage.completion,
-        ),
-        known_as,
-        provider_id=provider,
-        genai_request_timestamp=PRICED_AT,
-    ).total_price
-
-
-@lru_cache(maxsize=1024)
-def _price_source(name: Name, model: str) -> tuple[str | None, str]:
-    """(provider, model) of genai-prices; a bare id that no vendor lists is OpenRouter's."""
-    tries: list[tuple[str | None, str]] = [("openrouter" if name == "openrouter" else None, model)]
-    if name == "tokenmix":
-        tries += [("openrouter", known) for known in MODELS if known.split("/")[1] == model]
-    for provider, known_as in tries:
-        try:
-            calc_price(PricedUsage(input_tokens=1), known_as, provider_id=provider)
-        except LookupError:
-            continue
-        return provider, known_as
-    raise UnknownModel(model)
-
-
 def _text(seed: int, tokens: int, body: Mapping[str, Any]) -> str:
     """Sentences of the given length, tokens; JSON where that was asked for."""
     length = max(1, tokens * CHARACTERS_PER_TOKEN)
@@ -257,7 +162,7 @@ def _text(seed: int, tokens: int, body: Mapping[str, Any]) -> str:
 
 
 def embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Vectors that say nothing, one for each input; they are not on the invoice."""
+    """Vectors that say nothing, one for each input."""
     given = body["input"]
     inputs = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
     tokens = sum(len(x) // (4 if isinstance(x, str) else 1) + 1 for x in inputs)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fareway.evidence import Evidence, Floats, Ints
 from fareway.policy import TIERS, Policy
@@ -69,6 +70,9 @@ class Appraisal:
     """Appraises cuts, by sums for each block of sessions, stretch of score and tier.
 
     A stretch lies between two edges, where cuts may be; a tier takes the stretches up to its own.
+    `quality` and `nano` are such sums, [BLOCKS, stretches, 3], of satisfied answers and nano-USD;
+    `by_half` and `noise_by_half` what the curves of each half (of odd blocks, of even ones) expect
+    of all requests, and the variance of its answers, [stretches, 3].
 
     Args:
         seen: at least one request.
@@ -84,16 +88,22 @@ class Appraisal:
         self.present: Pair = (first, second)
         self.stretch = np.searchsorted(self.edges, seen.score, side="right")
         blocks = _blocks(seen.session, seed)
-        modelled = _modelled(seen, blocks)
+        by_half = _modelled(seen, blocks)
+        modelled = np.where((blocks % 2 == 0)[:, None], by_half[1], by_half[0])
         every = np.arange(len(seen))
         corrected = modelled.copy()
         miss = (seen.satisfied - modelled[every, seen.tier]) / seen.propensity
         corrected[every, seen.tier] += miss
-        self._quality = self._sums(corrected, blocks)
-        self._nano = self._sums(seen.nano_usd.astype(np.float64), blocks)
-        self._nano_in_all = self._nano.sum(axis=0)
+        self.quality = self._sums(corrected, blocks)
+        self.nano = self._sums(seen.nano_usd.astype(np.float64), blocks)
+        self._spent = self.nano.sum(axis=0)
         self._count = self._sums(np.ones((len(seen), 1)), blocks)[..., 0].sum(axis=1)
-        self._smooth = self._sums(modelled, blocks).sum(axis=0)
+        self.by_half = [self._sums(of_half, blocks).sum(axis=0) for of_half in by_half]
+        self.noise_by_half = [
+            self._sums(_noise(seen, of_half, blocks % 2 == half), blocks).sum(axis=0)
+            for half, of_half in enumerate(by_half)
+        ]
+        self._smooth = (self.by_half[0] + self.by_half[1]) / 2
         draws = np.random.default_rng(seed + 1)
         # the first row is the data themselves
         weights = draws.multinomial(BLOCKS, np.full(BLOCKS, 1 / BLOCKS), size=RESAMPLES)
@@ -108,40 +118,41 @@ class Appraisal:
 
     def cost(self, pair: Pair) -> float:
         """Of all requests, nano-USD."""
-        return float(_along(self._nano_in_all, pair))
+        return float(along(self._spent, pair))
 
-    def frontier(self) -> list[Pair]:
-        """The pairs that by the model no other beats in cost and quality, the dearest first."""
-        first, second = self.present
-        places = range(len(self.edges))
-        pairs = [(a, b) for a in places for b in places if a < b and a <= second and first <= b]
+    def frontier(self, satisfied: Floats | None = None) -> list[Pair]:
+        """The pairs that by a model no other beats in cost and quality, the dearest first.
+
+        Args:
+            satisfied: [stretches, 3] answers that a model expects; our own if not given.
+        """
+        model = self._smooth if satisfied is None else satisfied
         best, kept = -np.inf, []
-        for pair in sorted(pairs, key=self.cost):
-            if (quality := self._expected(pair)) > best:
+        for pair in sorted(self.pairs(), key=self.cost):
+            if (quality := float(along(model, pair))) > best:
                 best = quality
                 kept.append(pair)
         return kept[::-1]
 
+    def pairs(self) -> list[Pair]:
+        """All that move no request by more than one tier."""
+        first, second = self.present
+        places = range(len(self.edges))
+        return [(a, b) for a in places for b in places if a < b and a <= second and first <= b]
+
     def way_down(self) -> list[Pair]:
-        """Pairs from the present one to ever cheaper ones.
+        """Pairs from the present one straight to the cheapest that by the model keeps the quality.
 
-        Straight to the cheapest pair that by the model keeps the quality, so that the first steps
-        move few requests; then down the frontier. The model shows the way and the corrected
-        estimate judges: to be led by the latter would be to be led by its errors.
+        The first steps move few requests. The model shows the way and the corrected estimate
+        judges: to be led by the latter would be to be led by its errors.
         """
-        frontier, least = self.frontier(), self._expected(self.present)
-        kept = [pair for pair in frontier if self._expected(pair) >= least]
+        least = along(self._smooth, self.present)
+        kept = [pair for pair in self.frontier() if along(self._smooth, pair) >= least]
         goal = kept[-1] if kept and self.cost(kept[-1]) < self.cost(self.present) else self.present
-        line = np.linspace(
-            self.present, goal, 1 + int(np.max(np.abs(np.subtract(goal, self.present))))
-        )
-        straight = [(round(float(a)), round(float(b))) for a, b in line[1:]]
-        beyond = [pair for pair in frontier if self.cost(pair) < self.cost(goal)]
-        return [*((a, b) for a, b in straight if a < b), *beyond]
-
-    def _expected(self, pair: Pair) -> float:
-        """Satisfied answers by the model alone."""
-        return float(_along(self._smooth, pair))
+        steps = 1 + int(np.max(np.abs(np.subtract(goal, self.present))))
+        line = np.linspace(self.present, goal, steps)[1:]
+        straight = [(round(float(a)), round(float(b))) for a, b in line]
+        return [(a, b) for a, b in straight if a < b]
 
     def near(self, first: float, second: float) -> Pair:
         """The pair of edges nearest to two cuts, no further than what was explored tells."""
@@ -151,10 +162,10 @@ class Appraisal:
     def point(self, pair: Pair) -> Point:
         """A pair's figures with their intervals."""
         n = self._weights @ self._count
-        quality = self._weights @ _along(self._quality, pair) / n
-        before = self._weights @ _along(self._quality, self.present) / n
-        nano = self._weights @ _along(self._nano, pair)
-        nano_before = self._weights @ _along(self._nano, self.present)
+        quality = self._weights @ along(self.quality, pair) / n
+        before = self._weights @ along(self.quality, self.present) / n
+        nano = self._weights @ along(self.nano, pair)
+        nano_before = self._weights @ along(self.nano, self.present)
         counts = self._count.sum()
         ends = [0, *(int(np.sum(self.stretch <= edge)) for edge in pair), len(self.seen)]
         return Point(
@@ -166,6 +177,11 @@ class Appraisal:
             saving=_estimate(1 - nano / nano_before),
             effective=self._effective(pair),
         )
+
+    def share_of_cost(self, per_block: Floats) -> Estimate:
+        """[BLOCKS] nano-USD -> in parts of what the present cuts cost."""
+        spent = self._weights @ along(self.nano, self.present)
+        return _estimate(self._weights @ per_block / spent)
 
     def _effective(self, pair: Pair) -> float:
         tier, before = (
@@ -190,7 +206,7 @@ def cuts_with(policy: Policy, first: float, second: float) -> tuple[float, ...]:
     return tuple(round(float(cut), 4) for cut in np.interp(policy.cuts, old, new))
 
 
-def _along(sums: Floats, pair: Pair) -> Floats:
+def along(sums: Floats, pair: Pair) -> Floats:
     """[..., stretches, 3] -> [...]: each stretch at the tier that takes it."""
     first, second = pair[0] + 1, pair[1] + 1
     parts = (sums[..., :first, 0], sums[..., first:second, 1], sums[..., second:, 2])
@@ -210,16 +226,25 @@ def _blocks(session: Ints, seed: int) -> Ints:
 
 
 def _modelled(seen: Evidence, blocks: Ints) -> Floats:
-    """[N, 3] P(satisfied | score, tier) by curves that saw none of the request's own half."""
-    modelled = np.empty((len(seen), len(TIERS)))
+    """[2, N, 3] P(satisfied | score, tier) by the curves of each half of the blocks."""
+    modelled = np.empty((2, len(seen), len(TIERS)))
     for half in (0, 1):
-        own = blocks % 2 == half
         for place in range(len(TIERS)):
-            there = ~own & (seen.tier == place)
+            there = (blocks % 2 == half) & (seen.tier == place)
             weights = 1 / seen.propensity[there]
             curve = _curve(seen.score[there], seen.satisfied[there], weights)
-            modelled[own, place] = _sigmoid(curve[0] + curve[1] * (seen.score[own] - _MIDDLE))
+            modelled[half, :, place] = _sigmoid(curve[0] + curve[1] * (seen.score - _MIDDLE))
     return modelled
+
+
+def _noise(seen: Evidence, modelled: Floats, own: NDArray[np.bool_]) -> Floats:
+    """[N, 3] variance that a request's own answer brings into the corrected estimate; 0 for those
+    of the other half."""
+    every = np.arange(len(seen))
+    p = modelled[every, seen.tier]
+    noise = np.zeros_like(modelled)
+    noise[every, seen.tier] = np.where(own, p * (1 - p) / seen.propensity**2, 0)
+    return noise
 
 
 _MIDDLE = 3.0

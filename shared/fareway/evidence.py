@@ -1,9 +1,9 @@
 """Rows of the ledger -> what they tell of cuts: the requests that cuts alone move.
 
 A row counts where exploration might have sent it elsewhere, which its `propensity` says: the
-standard lane, no pin, no bounds, no session's floor. What is known of an answer is what its user
-did next: a complaint in the session's next turn, or a thumb down, is a failure; all else counts as
-satisfied. A failure of which nobody speaks is not seen.
+standard lane, no pin, no bounds, no session's floor. What is known of an answer is its user's
+rating, the latest one; where there is none, what the user did next: a complaint in the session's
+next turn is a failure, all else counts as satisfied. A failure of which nobody speaks is not seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fareway.prices import NANO, Price, Usage
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: A row by the ledger's columns, as JSON or as Athena's text; `rating` ("up", "down") may be there.
+#: A row by the ledger's columns, as JSON or as Athena's text, with its latest `rating`, up or down.
 Row = Mapping[str, Any]
 
 
@@ -94,9 +94,11 @@ def evidence(rows: Iterable[Row], policy: Policy) -> Evidence:
 def failures(events: Sequence[Row]) -> set[str]:
     """Decision ids of the answers that failed; `events` in the order in which they came.
 
-    A session's floor that is higher a turn later was raised by a complaint or by a thumb down.
+    A session's floor that is higher a turn later was raised by a complaint or by a thumb down. A
+    rating of the answer itself says more than the next turn's words.
     """
     failed = {e["decision_id"] for e in events if e.get("rating") == "down"}
+    praised = {e["decision_id"] for e in events if e.get("rating") == "up"}
     before: dict[object, Row] = {}
     for event in events:
         if not event.get("session_hash"):
@@ -105,7 +107,7 @@ def failures(events: Sequence[Row]) -> set[str]:
         if last and (event.get("follow_up") == "complaint" or _floor(event) > _floor(last)):
             failed.add(last["decision_id"])
         before[_session(event)] = event
-    return failed
+    return failed - praised
 
 
 def first_price(policy: Policy, place: int) -> Price:

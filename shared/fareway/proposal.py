@@ -81,6 +81,9 @@ def report(
         f"alone move, {found.explored} of them explored.",
         *(f"Left out: {count} {why}." for why, count in sorted(seen.left_out.items())),
     ]
+    if found.gain:
+        told = _span(found.gain, ".1%")
+        lines += ["", f"To be saved at equal quality: {told} of the cost."]
     if found.present:
         lines += ["", *_table(found)]
         lines += ["", "![Quality against cost](curve.svg)"]
@@ -120,10 +123,13 @@ def _limits(margin: float) -> list[str]:
     """What the figures do not tell."""
     return [
         "In brackets are 90 % intervals. The curve is the model's choice of the best cuts for each "
-        "cost; a proposal is the last on the way down whose satisfied share is shown to fall by "
-        f"less than {margin:.1%}.",
+        "cost. A proposal is the last on the way to equal quality whose satisfied share is shown "
+        f"to fall by less than {margin:.1%}. There is none unless the present cuts are shown to "
+        "waste: cuts that one half of the sessions chose have to save in the other half, at equal "
+        "quality.",
         "",
-        "- Satisfied is an answer that no complaint and no thumb down followed. A failure of which "
+        "- Satisfied is an answer that was rated up, or that neither a thumb down nor, where it "
+        "was not rated, a complaint followed. A failure of which "
         "nobody speaks counts as satisfied, so that true losses are larger than those told here: "
         "twice as large where every second user says so.",
         "- Another tier's answer is taken to have as many tokens as the one that was given, and to "
@@ -151,6 +157,7 @@ def _document(
         "days": round(seen.days, 2),
         "left_out": dict(seen.left_out),
         "usd": round(found.usd, 6),
+        "gain": asdict(found.gain) if found.gain else None,
         "present": told(found.present),
         "proposal": told(found.proposal),
         "curve": [told(point) for point in found.curve],

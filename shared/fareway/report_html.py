@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from fareway.athena import Row
@@ -40,29 +40,43 @@ def page(figures: Report, behind: Details, sheets: Sequence[Sheet]) -> str:
     Args:
         sheets: the tables; what happened by day goes first, and a chart before its table.
     """
-    charts = _charts(figures, behind)
     title = f"Fareway: {days(figures.first, figures.last)}"
     ordered = sorted(sheets, key=lambda sheet: sheet.title != "By day")
-    body = "".join(_section(sheet, charts.get(sheet.title, "")) for sheet in ordered)
+    return document(title, _facts(figures), ordered, _charts(figures, behind))
+
+
+def document(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    sheets: Sequence[Sheet],
+    charts: Mapping[str, str],
+) -> str:
+    """A page of tables.
+
+    Args:
+        facts: name and value of what goes first; without a value it is left out.
+        charts: a sheet's title -> the SVG that stands before its table.
+    """
+    shown = "".join(f"<li><b>{escape(v)}</b>{escape(name)}</li>" for name, v in facts if v)
+    body = "".join(_section(sheet, charts.get(sheet.title, "")) for sheet in sheets)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><main><h1>{escape(title)}</h1>{_facts(figures)}{body}</main></body></html>\n"
+        f'<body><main><h1>{escape(title)}</h1><ul class="facts">{shown}</ul>{body}</main></body>'
+        "</html>\n"
     )
 
 
-def _facts(figures: Report) -> str:
+def _facts(figures: Report) -> list[tuple[str, str]]:
     totals, share = figures.totals, saved_share(figures.totals)
     saved = usd(totals, "baseline_usd") - usd(totals, "cost_usd")
-    facts = [
+    return [
         ("spent", f"{usd(totals, 'cost_usd'):.2f} USD"),
         ("saved", f"{saved:.2f} USD"),
         ("less than all-premium", "" if share is None else f"{share:.1%}"),
         ("requests", f"{figures.requests:,}"),
     ]
-    shown = (f"<li><b>{escape(v)}</b>{escape(name)}</li>" for name, v in facts if v)
-    return f'<ul class="facts">{"".join(shown)}</ul>'
 
 
 def _charts(figures: Report, behind: Details) -> dict[str, str]:

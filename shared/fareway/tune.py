@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fareway.appraise import Appraisal, Point
+from fareway.appraise import Appraisal, Estimate, Point
 from fareway.evidence import Evidence
+from fareway.gain import WORTH, gain
 from fareway.policy import Policy
 
 #: How much of the satisfied share may be lost: a proposal is shown to lose less.
 MARGIN = 0.005
 #: Answers that other tiers gave to the requests that would move: fewer are too few.
 ENOUGH = 100
-#: A saving of less is not worth a new policy.
-WORTH = 0.01
 #: Points of the curve that are told.
 POINTS = 25
 
@@ -28,6 +27,7 @@ class Tuning:
         proposal: None where there is none; `why` says why, or what speaks for it.
         requests, explored: how many counted, and how many of them were explored.
         usd: what the requests would cost at the present cuts, by the same prices, USD.
+        gain: what other cuts gain at equal quality, in parts of that cost (`fareway.gain`).
     """
 
     present: Point | None
@@ -37,14 +37,16 @@ class Tuning:
     requests: int
     explored: int
     usd: float = 0.0
+    gain: Estimate | None = None
 
 
 def tune(seen: Evidence, policy: Policy, margin: float = MARGIN, seed: int = 0) -> Tuning:
     """Finds the cheapest cuts whose quality is not shown to fall.
 
-    Cuts on the way down (`Appraisal.way_down`) are tried one after the other, as long as the lower
-    bound of the change in quality is above `-margin`; the last that holds is proposed. In this
-    order about one proposal in twenty loses more, however many are tried.
+    Cuts on the way to equal quality (`Appraisal.way_down`) are tried one after the other, as long
+    as the lower bound of the change in quality is above `-margin`; the last that holds is proposed,
+    if the present cuts are shown to waste anything (`gain`). In this order about one proposal in
+    twenty loses more, however many are tried.
 
     Args:
         margin: what may be lost of the satisfied share, 0 to 1.
@@ -68,14 +70,15 @@ def tune(seen: Evidence, policy: Policy, margin: float = MARGIN, seed: int = 0) 
         if point.quality_change.low <= -margin:
             break
         held = point
-    proposal, why = _judged(held, margin)
+    gained = gain(appraisal)
+    proposal, why = _judged(held, gained, margin)
     every = max(1, len(frontier) // POINTS)
     curve = tuple(appraisal.point(pair) for pair in frontier[::every])
     usd = appraisal.cost(appraisal.present) / 1e9
-    return Tuning(present, curve, proposal, why, len(seen), explored, usd)
+    return Tuning(present, curve, proposal, why, len(seen), explored, usd, gained)
 
 
-def _judged(held: Point | None, margin: float) -> tuple[Point | None, str]:
+def _judged(held: Point | None, gained: Estimate, margin: float) -> tuple[Point | None, str]:
     """The point, if it is worth proposing, and why."""
     if held is None:
         return None, (
@@ -85,6 +88,11 @@ def _judged(held: Point | None, margin: float) -> tuple[Point | None, str]:
         return None, (
             f"Too few data: of the requests that would move, {held.effective:.0f} got the answer "
             f"of the other tier, {ENOUGH} are needed."
+        )
+    if gained.low <= 0:
+        return None, (
+            f"It is not shown that anything is saved at equal quality: {gained.value:.1%} of the "
+            f"cost ({gained.low:.1%} to {gained.high:.1%})."
         )
     if held.saving.low <= 0 or held.saving.value < WORTH:
         return None, f"Not worth a change: it would save {held.saving.value:.1%}."

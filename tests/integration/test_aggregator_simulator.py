@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from local.aggregator import create_app
+from local.invoice import Usage, price_usd
 from local.serving import serve
-from local.simulation import Usage, price_usd
 
 PROMPT = [{"role": "user", "content": "How long does a letter from Lyon to Oslo take?"}]
 MODELS = {"openrouter": "deepseek/deepseek-v4-flash", "tokenmix": "deepseek-v4-flash"}
@@ -173,7 +173,44 @@ def test_a_connection_may_be_lost(client: httpx.Client, name: str, stream: bool)
     fail(client, "drop")
     with pytest.raises(httpx.RemoteProtocolError):
         ask(client, name, stream=stream)
-    assert client.get("/_sim/invoice").json()["calls"] == 0
+    billed = client.get("/_sim/generations").json()
+    assert [line["cut"] for line in billed] == ([True] if stream else [])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_lost_on_its_way_is_billed(
+    client: httpx.Client, name: str, stream: bool
+) -> None:
+    fail(client, "lost", times=1)
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask(client, name, stream=stream)
+    whole = ask(client, name).json()["usage"]
+    lost, sent = client.get("/_sim/generations").json()
+    assert (lost["cut"], lost["cost_usd"]) == (False, sent["cost_usd"])
+    assert client.get("/_sim/invoice").json()["completion_tokens"] == 2 * whole["completion_tokens"]
+
+
+def test_of_a_stream_that_is_cut_what_was_sent_is_billed(client: httpx.Client, name: str) -> None:
+    whole = ask(client, name).json()["usage"]["completion_tokens"]
+    fail(client, "drop", times=1)
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask(client, name, stream=True)
+    told = client.get("/_sim/invoice").json()["completion_tokens"]
+    assert whole < told < 2 * whole
+
+
+def test_each_choice_is_billed_and_the_prompt_once(client: httpx.Client, name: str) -> None:
+    one, three = (ask(client, name, n=n).json()["usage"] for n in (1, 3))
+    assert three["prompt_tokens"] == one["prompt_tokens"]
+    assert three["completion_tokens"] == 3 * one["completion_tokens"]
+
+
+def test_embeddings_are_billed(client: httpx.Client, name: str) -> None:
+    body = {"model": "text-embedding-3-small", "input": "x" * 4000}
+    told = client.post("/v1/embeddings", json=body).json()["usage"]
+    invoice = client.get("/_sim/invoice").json()
+    assert invoice["prompt_tokens"] == told["prompt_tokens"] == 1001
+    assert Decimal(invoice["cost_usd"]) == Decimal("0.02") * 1001 / 1_000_000
 
 
 def test_an_error_may_come_in_the_middle_of_a_stream(client: httpx.Client, name: str) -> None:

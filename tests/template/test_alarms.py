@@ -48,13 +48,19 @@ def test_an_average_is_a_share_and_so_its_threshold(alarms: Alarms) -> None:
             assert 0 < float(alarm["Threshold"]) < 1, name
 
 
-def test_the_other_alarms_are_of_the_function(alarms: Alarms) -> None:
+def test_the_other_alarms_are_of_functions(alarms: Alarms) -> None:
+    told = set()
     for alarm in alarms.values():
         if alarm["Namespace"] != NAMESPACE:
             assert alarm["Namespace"] == "AWS/Lambda"
-            assert alarm["Dimensions"] == [
-                {"Name": "FunctionName", "Value": {"Ref": "ApiFunction"}}
-            ]
+            ((name, function),) = [(d["Name"], d["Value"]["Ref"]) for d in alarm["Dimensions"]]
+            assert name == "FunctionName"
+            told.add((function, alarm["MetricName"]))
+    assert told == {
+        ("ApiFunction", "Errors"),
+        ("ApiFunction", "Throttles"),
+        ("TuneFunction", "Errors"),
+    }
 
 
 def test_a_quiet_hour_raises_no_alarm(alarms: Alarms) -> None:

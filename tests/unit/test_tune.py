@@ -34,7 +34,7 @@ def truth():
 
 @pytest.fixture(scope="module")
 def months():
-    return [evidence_of(month(POLICY, 200_000, 0.02, seed), POLICY) for seed in SEEDS]
+    return [evidence_of(month(POLICY, 200_000, 0.05, seed), POLICY) for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,6 @@ def test_it_finds_cuts_that_truly_save_and_satisfy_as_many(tunings, truth):
     gaps = []
     for found in tunings:
         if found.proposal is None:
-            assert "Too few data" in found.why
             continue
         quality, usd = truth.of(tier_cuts(POLICY, found.proposal.cuts))
         assert usd < usd_0
@@ -132,6 +131,15 @@ def test_where_each_tier_is_needed_nothing_is_proposed():
     assert tune(seen, POLICY).proposal is None
 
 
+def test_where_the_cuts_are_the_oracles_nothing_is_saved_and_little_proposed(truth):
+    """Cheaper cuts that satisfy a little less are there, within the margin; they are no saving."""
+    policy = present((1.55, 1.92, 3.0, 4.34))
+    months = (evidence_of(month(policy, 200_000, 0.05, seed), policy) for seed in SEEDS)
+    found = [tune(seen, policy) for seen in months]
+    assert sum(one.proposal is not None for one in found) <= 1
+    assert any("not shown that anything is saved at equal quality" in one.why for one in found)
+
+
 def test_the_ledgers_rows_say_the_same_as_the_month():
     one = month(POLICY, 5_000, 0.05, 2)
     direct, read = evidence_of(one, POLICY), evidence(rows(one), POLICY)
@@ -157,6 +165,9 @@ def test_an_answer_failed_where_its_session_says_so():
         {**an_open_event(6, follow_up="complaint"), "tenant_hash": "another"},
     ]
     assert failures(turns) == {"dec_1", "dec_3", "dec_5"}
+    # a rating says more than the next turn's words, and than a floor that rose
+    rated = [{**turn, "rating": "up"} for turn in turns[:4]]
+    assert failures([*rated, *turns[4:]]) == {"dec_5"}
 
 
 @pytest.mark.parametrize(
@@ -220,11 +231,18 @@ def test_the_ledgers_query_brings_what_the_tuner_reads():
     lake = Lake()
     records = [e.record() | {"dt": e.occurred_at[:10]} for e in [*events, events[0]]]
     lake.add("cost_events", records)
+    told = [("dec_0", "up", "12"), ("dec_0", "down", "13"), ("dec_2", "down", "12")]
+    opinions = [
+        {"decision_id": id_, "rating": rating, "occurred_at": f"2026-11-25T{hour}:00:00.000+00:00"}
+        for id_, rating, hour in told
+    ]
+    lake.add("feedback", [opinion | {"dt": "2026-11-25"} for opinion in opinions])
     found = lake.run(load_query("tuner", date(2026, 11, 1), DAY))
     lake.close()
-    assert sorted(row["decision_id"] for row in found) == ["dec_0", "dec_1"]
+    ratings = {row["decision_id"]: row["rating"] for row in found}
+    assert (len(found), ratings) == (2, {"dec_0": "down", "dec_1": None})
     seen = evidence([row | {"explored": row["explored"] == "true"} for row in found], POLICY)
-    assert sorted(seen.propensity.tolist()) == [0.005, 0.99]
+    assert sorted(zip(seen.propensity, seen.satisfied, strict=True)) == [(0.005, 1.0), (0.99, 0.0)]
     assert seen.nano_usd[0, 0] == an_event().cost_usd * 10**9
 
 

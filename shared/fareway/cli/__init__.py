@@ -1,4 +1,4 @@
-"""The command line: `fareway route|classify|label|train|eval|serve|keys|report|explain|...`."""
+"""The command line: `fareway route|classify|label|train|eval|profile|serve|keys|report|...`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fareway.cli import (
     keys,
     label,
     policy,
+    profile,
     report,
     score,
     serve,
@@ -29,6 +30,7 @@ app.command("label")(label.label)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("serve")(serve.serve)
+app.command("profile")(profile.profile)
 app.command("report")(report.show)
 app.command("explain")(explain.explain)
 app.command("tune")(tune.tune)

@@ -1,9 +1,27 @@
--- What the tuner reads of each routed request; it makes the labels itself.
-SELECT DISTINCT
-    decision_id, occurred_at, tenant_hash, session_hash, score, tier, lane, propensity, explored,
-    follow_up, session_floor, requested_model, prompt_tokens, completion_tokens, status,
-    classifier_version
-FROM cost_events
-WHERE dt BETWEEN '$first' AND '$until'
-  AND substr(occurred_at, 1, 10) BETWEEN '$first' AND '$last'
-  AND lane <> 'direct'
+-- What the tuner reads of each routed request, with the user's latest rating of its answer; it makes
+-- the labels itself.
+WITH events AS (
+    SELECT DISTINCT
+        decision_id, occurred_at, tenant_hash, session_hash, score, tier, lane, propensity, explored,
+        follow_up, session_floor, requested_model, prompt_tokens, completion_tokens, status,
+        classifier_version
+    FROM cost_events
+    WHERE dt BETWEEN '$first' AND '$until'
+      AND substr(occurred_at, 1, 10) BETWEEN '$first' AND '$last'
+      AND lane <> 'direct'
+),
+opinions AS (
+    SELECT
+        decision_id,
+        rating,
+        row_number() OVER (
+            PARTITION BY decision_id ORDER BY CAST(occurred_at AS VARCHAR) DESC, rating
+        )                                                         AS nth
+    FROM feedback
+    WHERE dt BETWEEN '$first' AND '$until'
+)
+SELECT
+    events.*,
+    opinions.rating
+FROM events
+LEFT JOIN opinions ON opinions.decision_id = events.decision_id AND opinions.nth = 1
