@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fareway.aws import Aws
+from fareway.batch.lanes import Offers
 from fareway.breaker import Breakers
 from fareway.budget import Budgets
 from fareway.circuits import Circuits
@@ -27,8 +28,12 @@ from fareway.ledger import Ledger
 from fareway.log import log
 from fareway.memory import Memory
 from fareway.policy import Policy, load_policy
+from fareway.providers import anthropic_batch, openai_batch
 from fareway.providers.aggregator import Aggregator
+from fareway.providers.anthropic_batch import AnthropicBatch
+from fareway.providers.batch_api import BatchProvider, Client
 from fareway.providers.http import Http
+from fareway.providers.openai_batch import OpenAIBatch
 from fareway.rate import Rates
 from fareway.remember import Remembering
 from fareway.route import Router
@@ -122,6 +127,47 @@ def build(settings: Settings) -> Gateway:
     rates = Rates(aws, settings.spend_table)
     feedback = Feedback(policy.escalation, sessions, decisions, corrections)
     return Gateway(settings, policy, keys, rates, budgets, router, feedback, aws, http)
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Who answers batch jobs.
+
+    Args:
+        offers: those with a key.
+        providers: all, so that a job can be planned without a key.
+        dispatcher: for what is asked in real time.
+    """
+
+    offers: Offers
+    providers: Mapping[str, BatchProvider]
+    dispatcher: Dispatcher
+
+
+def build_batch(settings: Settings, policy: Policy, http: Http) -> Batching:
+    """The parts of a batch job.
+
+    Raises:
+        ConfigError: upstream keys that cannot be read.
+    """
+    keys, rules = _upstream_keys(settings), policy.attempts
+    aggregators = _aggregators(settings, policy, keys, http)
+
+    def client(name: str, url: str, headers: Mapping[str, str]) -> Client:
+        return Client(settings.base_urls.get(name, url), headers, http)
+
+    anthropic = {
+        "x-api-key": keys.get("anthropic", ""),
+        "anthropic-version": anthropic_batch.VERSION,
+    }
+    openai = {"authorization": f"Bearer {keys.get('openai', '')}"}
+    providers: dict[str, BatchProvider] = {
+        "openai": OpenAIBatch(client("openai", openai_batch.URL, openai)),
+        "anthropic": AnthropicBatch(client("anthropic", anthropic_batch.URL, anthropic)),
+    }
+    offers = Offers(tuple(name for name in providers if keys.get(name)), tuple(aggregators))
+    breakers = Breakers(rules.breaker_failures, rules.breaker_cooldown_ms / 1000)
+    return Batching(offers, providers, Dispatcher(aggregators, rules, Circuits(breakers, Aws())))
 
 
 def circuit_names(policy: Policy, aggregators: Iterable[str]) -> list[str]:

@@ -115,7 +115,7 @@ def put_line(file: IO[bytes], entry: Mapping[str, Any]) -> None:
 
 
 def custom_id(name: str, row: Row) -> str:
-    """A request's name at the provider: of job, line and content, so that a repetition has the same.
+    """A request's name at the provider, of job, line and content: the same at each repetition.
 
     Anthropic takes `[a-zA-Z0-9_-]{1,64}`; the line is read back by `line_of`.
     """

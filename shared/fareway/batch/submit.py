@@ -110,15 +110,17 @@ class Submitter:
             return "waiting", batch
         return "done", batch
 
+    async def look(self, name: str) -> Batch | None:
+        """A file's batch, as its provider tells of it; None where it was not sent."""
+        known = self.job.document(f"{self._turn(name)}/batch.json")
+        return None if known is None else await self._provider(name).get(known["id"])
+
     async def cancel(self, name: str) -> bool:
         """Cancels a file's batch, if it is going on -> whether it was."""
-        known = self.job.document(f"{self._turn(name)}/batch.json")
-        if known is None or self.done(name):
+        batch = None if self.done(name) else await self.look(name)
+        if batch is None or batch.state != "in_progress":
             return False
-        provider = self._provider(name)
-        if (await provider.get(known["id"])).state != "in_progress":
-            return False
-        await provider.cancel(known["id"])
+        await self._provider(name).cancel(batch.id)
         return True
 
     def done(self, name: str) -> bool:

@@ -1,10 +1,10 @@
-"""The command line: `fareway route|classify|label|train|eval|serve|keys|report|explain|replay-events`."""
+"""The command line: `fareway route|classify|label|train|eval|serve|keys|report|batch|...`."""
 
 from __future__ import annotations
 
 import typer
 
-from fareway.cli import evaluate, events, explain, keys, label, report, score, serve, train
+from fareway.cli import batch, evaluate, events, explain, keys, label, report, score, serve, train
 
 app = typer.Typer(
     help="Fareway: sends each prompt to the least model that will satisfy.",
@@ -20,6 +20,9 @@ app.command("serve")(serve.serve)
 app.command("report")(report.show)
 app.command("explain")(explain.explain)
 app.command("replay-events")(events.replay_events)
+app.add_typer(
+    batch.app, name="batch", help="A file of prompts -> answers at half price, in the file's order."
+)
 app.add_typer(
     keys.app, name="keys", help="Create, list, change and revoke the endpoint's bearer keys."
 )
