@@ -1,6 +1,6 @@
 """A request file -> answers in real time, paced: for models that have no batch endpoint.
 
-The whole file's answers are written down at once. A file is short, so that a crash costs little.
+A file is short, and its answers are written down together: a machine that stops costs few of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -71,21 +71,31 @@ class RealTime:
     now: Callable[[], float] = time.time
 
     async def answer(self, name: str) -> None:
-        """Asks all requests of a file and writes down what came of them."""
-        if self.job.document(f"batches/{name}.json"):
-            return
+        """Asks all requests of a file and writes down what came of them.
+
+        Interrupted, it keeps the answers that are there for the next time.
+        """
+        part = f"answered/{name}.json"
+        answered: dict[str, Any] = self.job.document(part) or {}
         requests = (json.loads(line) for line in self.job.lines(f"requests/{name}.jsonl"))
-        with self.job.store.write(f"results/{name}.jsonl") as target:
+        left = (request for request in requests if request["custom_id"] not in answered)
 
-            async def work(left: Iterator[dict[str, Any]]) -> None:
-                for request in left:
-                    put_line(target, await self._outcome(request))
+        async def work() -> None:
+            for request in left:
+                answered[request["custom_id"]] = await self._outcome(request)
 
+        try:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(self.concurrency):
-                    workers.create_task(work(requests))
+                    workers.create_task(work())
+        except BaseException:
+            self.job.keep(part, answered)
+            raise
         ended = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds")
         self.job.keep(f"batches/{name}.json", {"state": "ended", "ended_at": ended})
+        with self.job.store.write(f"results/{name}.jsonl") as target:
+            for outcome in answered.values():
+                put_line(target, outcome)
 
     async def _outcome(self, request: Mapping[str, Any]) -> dict[str, Any]:
         candidates = [

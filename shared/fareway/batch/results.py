@@ -27,7 +27,7 @@ def by_line(job: Job) -> Iterator[Find]:
         table.execute("PRAGMA journal_mode = OFF")
         table.execute("PRAGMA synchronous = OFF")
         table.execute("CREATE TABLE results (line INTEGER PRIMARY KEY, tries INTEGER, told BLOB)")
-        for key in job.store.keys("results/"):
+        for key in sorted(job.store.keys("results/"), key=name_of):  # second tries come after
             known = job.document(f"batches/{name_of(key)}.json") or {}
             ended_at = known.get("ended_at")
             table.executemany(
