@@ -8,6 +8,7 @@ requests/NAME.jsonl            one provider and model each, within the provider'
 submissions/NAME/              claims of those who submit it, and the batch that it became
 batches/NAME.json              how it ended
 results/NAME.jsonl             an outcome a line, in no order
+answered/NAME.json             answers of a real-time file that was interrupted
 cancelled.json                 nothing more is submitted
 out/                           answers, errors, summary, events
 """

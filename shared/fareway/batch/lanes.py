@@ -81,15 +81,16 @@ def lane_of(policy: Policy, offers: Offers, row: Row, decision: Decision) -> Lan
     Raises:
         NoAggregator: it can be answered nowhere for want of a key.
     """
-    batches = [lane for c in decision.candidates if (lane := _batch_lane(policy, offers, row, c))]
-    if here := next((lane for lane in batches if lane.tier == decision.tier), None):
-        return here
+    batches = filter(None, (_batch_lane(policy, offers, row, c) for c in decision.candidates))
+    batch = next(batches, None)
+    if batch is not None and batch.tier == decision.tier:
+        return batch
     callable_ = tuple(c for c in decision.candidates if c.aggregator in offers.aggregators)
     if callable_:
         first = callable_[0]
         return Lane(REALTIME, first.model, first.id, first.tier, first.price, callable_[:4])
-    if batches:
-        return batches[0]
+    if batch is not None:
+        return batch
     raise NoAggregator(
         f"Nothing that has a key answers {decision.candidates[0].model}: set an aggregator's key, "
         "or that of a provider with a batch endpoint."
