@@ -2,12 +2,12 @@
 
     uv run python -m benchmarks.batch --json [--rows 1000000]
 
-`rows_per_s`: the shipped classifier on prompts of about 60 tokens, two side by side, from the slices
-of rows to what is decided of each, written down; the median of three runs. `score_rows_per_s` is the
-classifier alone on such prompts. `peak_rss_mb`: the most resident memory of a process that does a
-whole job of so many rows, from CSV to answers, errors, summary and events, on a folder. In that job
-a stub scores, and a stub in the process answers for the providers: what is measured is what the job
-itself holds. The last line of `--json` is
+`rows_per_s`: the shipped classifier on prompts of about 60 tokens, two side by side, from the
+slices of rows to what is decided of each, written down; the median of three runs.
+`score_rows_per_s` is the classifier alone on such prompts. `peak_rss_mb`: the most resident memory
+of a process that does a whole job of so many rows, from CSV to answers, errors, summary and events,
+on a folder. In that job a stub scores, and a stub in the process answers for the providers: what is
+measured is what the job itself holds. The last line of `--json` is
 
     {"rows_per_s", "score_rows_per_s", "peak_rss_mb": {"10000": x, "1000000": y}, "job_s": {...}}
 """

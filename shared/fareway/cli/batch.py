@@ -193,7 +193,10 @@ class _Desk:
         if REALTIME in needed and not offers.aggregators:
             lines.append(" or ".join(f"{a.upper()}_API_KEY" for a in self.policy.aggregators))
         if lines:
-            stop(f"the plan needs keys that are not set: {'; '.join(lines)}")
+            stop(
+                f"the plan needs keys that are not set: {'; '.join(lines)}; set them, or plan anew "
+                "for those that are, with another --job"
+            )
 
     def files(self, planned: Mapping[str, Any]) -> list[tuple[str, int]]:
         """Names of the request files and how many requests each has, second tries too."""
@@ -261,9 +264,12 @@ class _Desk:
         if not self.settings.ledger_stream:
             return
         lines = (line.decode() for line in self.job.lines("out/events.jsonl"))
-        sent = ledger.replay(
-            boto3.client("firehose"), self.settings.ledger_stream, ledger.events_in_log(lines)
-        )
+        try:
+            sent = ledger.replay(
+                boto3.client("firehose"), self.settings.ledger_stream, ledger.events_in_log(lines)
+            )
+        except RuntimeError as error:
+            stop(f"{error}; the answers are in {self.folder / 'out'}, collect again for the rest")
         err.print(f"{sent} cost events are in the ledger", highlight=False)
 
     def _with_parts(self, work: Callable[[Batching], Awaitable[None]]) -> None:
@@ -298,7 +304,7 @@ def _desk(
         stop("\n  ".join(["the configuration has faults:", *error.faults]))
     except FarewayError as error:
         stop(error.message)
-    except (OSError, BotoCoreError, ClientError, RuntimeError) as error:
+    except (OSError, BotoCoreError, ClientError) as error:
         stop(str(error))
 
 
