@@ -32,7 +32,7 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
-from fareway.batch import plan, run
+from fareway.batch import run, slices
 from fareway.batch.collect import collect
 from fareway.batch.job import Job
 from fareway.batch.lanes import Offers
@@ -179,10 +179,10 @@ def throughput(workers: int) -> tuple[float, float]:
             job = Job(Folder(Path(folder)))
             content.seek(0)
             run.begin(job, "in", content, "csv", run.Options(), policy, classifier.version)
-            plan.split(job, content)
+            slices.split(job, content)
             begun = time.perf_counter()
-            for key in plan.unclassified(job):
-                plan.classify(
+            for key in slices.unclassified(job):
+                slices.classify(
                     job,
                     key,
                     policy,

@@ -29,7 +29,7 @@ from fareway.providers.batch_api import Client
 from fareway.providers.http import Http
 from fareway.providers.openai_batch import OpenAIBatch
 from fareway.verdict import Verdict
-from local.batch import Simulation
+from local.batch_simulation import Simulation
 from tests.builders import a_policy, a_verdict
 
 
@@ -125,9 +125,7 @@ class World:
         run.begin(job, name, file, format_, self.options, self.policy, "test-1")
         offers = Offers(self.keys, tuple(self.aggregators))
         providers = self.providers(http)
-        return run.prepare(
-            job, file, self.policy, offers, providers, self.scorer, lambda *_: None
-        )
+        return run.prepare(job, file, self.policy, offers, providers, self.scorer, lambda *_: None)
 
     def ask(self, store: Store) -> None:
         """Gets a planned job's answers."""

@@ -11,12 +11,14 @@ import pytest
 
 from fareway.batch import run
 from fareway.batch.job import Job
+from fareway.batch.realtime import Pace
 from fareway.batch.store import Bucket, Folder, read
 from fareway.errors import BadRequest, ProviderError
 from fareway.prices import Usage
 from fareway.providers.http import Http
 from local.aggregator import create_app as aggregator_app
-from local.batch import Fault, answer_to, create_app, usage_of
+from local.batch import create_app
+from local.batch_simulation import Fault, answer_to, usage_of
 from local.serving import serve
 from tests.batching import Crash, Dying, World, a_file, answers, errors
 
@@ -136,6 +138,19 @@ def test_a_batch_of_somebody_else_is_not_taken_for_ours(world, store):
     assert asked_for(world).total() == 2
 
 
+def test_our_batch_is_found_behind_somebody_elses(world, store):
+    other = Folder(store.path.parent / "other")
+    world.plan(other, a_file("usual stranger"), name="other")
+    world.plan(store, a_file("usual one"))
+    with pytest.raises(Crash):
+        world.ask(Dying(store, "create submissions/.*/batch.json"))
+    world.ask(other)
+    world.ask(store)
+    world.collect(store)
+    assert answers(store)[0]["answer"] == answer_to("usual one")
+    assert asked_for(world).total() == 2
+
+
 def test_two_processes_do_not_send_one_file_twice(world, store):
     world.plan(store, a_file("hard one"))
 
@@ -240,6 +255,40 @@ def test_a_cancelled_job_keeps_what_was_answered_and_sends_no_more(world, store)
     assert summary["statuses"] == {"succeeded": 5, "cancelled": 5, "pending": 4}
     assert len(world.simulation.jobs) == 1
     assert summary["files_without_results"] == ["anthropic-claude-haiku-4.5-0000"]
+
+
+def test_a_row_that_is_being_tried_again_has_no_event_yet(world, store):
+    world.simulation.misses.append(("one$", "server_error", 1))
+    world.plan(store, a_file("hard one", "hard two"))
+    with pytest.raises(Crash):
+        world.ask(Dying(store, "create submissions/.*-retry/.*"))
+    assert world.collect(store, partial=True)["statuses"] == {"pending": 1, "succeeded": 1}
+    early = events(store)
+    world.ask(store)
+    world.collect(store)
+    assert len(events(store)) == 2
+    assert early[0] in events(store)
+
+
+def test_real_time_that_is_interrupted_keeps_its_answers(world, store, monkeypatch):
+    asked, wait = 0, Pace.wait
+
+    async def dying(self):
+        nonlocal asked
+        asked += 1
+        if asked == 50:
+            raise Crash
+        await wait(self)
+
+    with serve(app := aggregator_app("tokenmix", latency_scale=0)) as url:
+        world.aggregators = {"tokenmix": f"{url}/v1"}
+        content = a_file(*[f"easy {n}" for n in range(90)])
+        world.plan(store, content)
+        monkeypatch.setattr(Pace, "wait", dying)
+        with pytest.raises(BaseExceptionGroup):
+            world.ask(store)
+        assert world.all(store, content)["statuses"] == {"succeeded": 90}
+        assert len(app.state.simulation.requests) < 90 + 10  # at most those under way
 
 
 def test_an_unfinished_job_is_not_collected_unless_it_is_asked_for(world, store):

@@ -118,8 +118,9 @@ def test_a_header_alone_has_no_rows():
 def test_malformed_messages_are_told(cell, word):
     file = io.StringIO()
 
-
-    csv.writer(file).writerows([["id", "messages"], ["1", cell], ["2", '[{"role":"user","content":"ok"}]']])
+    csv.writer(file).writerows(
+        [["id", "messages"], ["1", cell], ["2", '[{"role":"user","content":"ok"}]']]
+    )
     broken, sound = rows(file.getvalue())
     assert word in broken.fault
     assert sound.messages == [{"role": "user", "content": "ok"}]

@@ -17,8 +17,10 @@ from fareway.batch.charge import Paid, event_of, paid_for
 from fareway.batch.job import Asked, Job, name_of, put_line
 from fareway.batch.lanes import REALTIME
 from fareway.batch.output import Errors, answers_file
-from fareway.batch.plan import decided, seen
+from fareway.batch.plan import seen
 from fareway.batch.results import by_line
+from fareway.batch.slices import decided
+from fareway.batch.submit import RETRY
 from fareway.caller import Caller
 from fareway.errors import BadRequest
 from fareway.ledger import LOG_MESSAGE
@@ -98,7 +100,7 @@ def pending(job: Job) -> list[str]:
     there = {name_of(key) for key in job.store.keys("results/")}
     plan = job.document("plan.json") or {"files": []}
     retries = [
-        name for key in job.store.keys("requests/") if (name := name_of(key)).endswith("-retry")
+        name for key in job.store.keys("requests/") if (name := name_of(key)).endswith(RETRY)
     ]
     return [n for n in [*(file["name"] for file in plan["files"]), *retries] if n not in there]
 

@@ -105,6 +105,15 @@ class Job:
         return read(self.store, "cancelled.json") is not None
 
 
+def digest(file: IO[bytes]) -> str:
+    """The SHA-256 of a file, which is then back at its beginning."""
+    hashed = hashlib.sha256()
+    while block := file.read(1 << 20):
+        hashed.update(block)
+    file.seek(0)
+    return hashed.hexdigest()
+
+
 def name_of(key: str) -> str:
     """`requests/openai-gpt-5-0000.jsonl` -> `openai-gpt-5-0000`."""
     return key.rpartition("/")[2].removesuffix(".jsonl")

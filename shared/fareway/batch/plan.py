@@ -1,43 +1,28 @@
-"""An input file -> slices of rows -> where each goes -> request files and an estimate.
-
-Three steps, each of which can be run again: `split` and `assemble` once a job, `classify` once a
-slice, wherever a worker is free.
-"""
+"""Decided rows -> request files within the providers' limits, and what they will cost."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from fareway.adapt import adapt
-from fareway.batch.job import SLICE, Job, custom_id, put_line
-from fareway.batch.lanes import REALTIME, Guess, Lane, Offers, decision_of, guess, lane_of
-from fareway.batch.rows import Row, read
-from fareway.decide import Decision
-from fareway.errors import FarewayError
+from fareway.batch.job import Job, custom_id
+from fareway.batch.lanes import REALTIME, Guess
+from fareway.batch.rows import Row
+from fareway.batch.slices import decided
 from fareway.policy import Policy
 from fareway.providers.batch_api import BatchProvider, Limits
-from fareway.render import render
-from fareway.verdict import Verdict
 
 #: Requests of a file that is asked in real time: what is asked again after a crash at most.
 PACED = Limits(100, 200_000_000)
-
-
-class Scorer(Protocol):
-    """Texts -> verdicts in their order: the classifier, from short to long."""
-
-    def __call__(self, texts: Sequence[str]) -> list[Verdict]: ...
 
 
 @dataclass(slots=True)
@@ -72,99 +57,6 @@ class Money:
         }
 
 
-def split(job: Job, file: IO[bytes]) -> int:
-    """The input -> slices of rows -> how many rows there are.
-
-    Raises:
-        BadRequest: the file cannot be read as one of prompts.
-    """
-    asked = job.asked()
-    assert asked is not None
-    _, rows = read(file, asked.format)
-    total = 0
-    while part := list(islice(rows, SLICE)):
-        with job.store.write(f"rows/{total // SLICE:06}.jsonl") as target:
-            for row in part:
-                target.write(row.json().encode() + b"\n")
-        total += len(part)
-    job.keep("rows.json", {"rows": total})
-    return total
-
-
-def classify(job: Job, key: str, policy: Policy, offers: Offers, scorer: Scorer) -> int:
-    """One slice of rows -> where each goes -> how many rows it has.
-
-    Args:
-        key: of the slice, `rows/000000.jsonl`.
-    """
-    asked = job.asked()
-    assert asked is not None
-    rows = [Row.of(line) for line in job.lines(key)]
-    sound = [row for row in rows if not row.fault]
-    verdicts = dict(
-        zip(
-            (row.line for row in sound),
-            scorer([render(row.messages) for row in sound]),
-            strict=True,
-        )
-    )
-    with job.store.write(decided_key(key)) as target:
-        for row in rows:
-            if row.fault:
-                put_line(target, {"line": row.line, "fault": row.fault})
-                continue
-            verdict = verdicts[row.line]
-            try:
-                decision = decision_of(policy, offers, row, verdict)
-                lane = lane_of(policy, offers, row, decision)
-            except FarewayError as error:
-                put_line(target, {"line": row.line, "fault": error.message})
-                continue
-            expected = guess(policy, lane, row, asked.expected_tokens)
-            put_line(target, _told(row, verdict, decision, lane, expected))
-    return len(rows)
-
-
-def decided_key(key: str) -> str:
-    """`rows/000000.jsonl` -> `decided/000000.jsonl`."""
-    return "decided/" + key.removeprefix("rows/")
-
-
-def _told(
-    row: Row, verdict: Verdict, decision: Decision, lane: Lane, expected: Guess
-) -> dict[str, Any]:
-    return {
-        "line": row.line,
-        "p": verdict.probabilities,
-        "sensitivity": verdict.sensitivity,
-        "classifier": verdict.classifier,
-        "complexity": decision.complexity,
-        "score": verdict.score,
-        "tier": lane.tier,
-        "lane": decision.lane,
-        "reason": _reason(decision, lane),
-        "provider": lane.provider,
-        "model": lane.model,
-        "id": lane.id,
-        "candidates": [[c.aggregator, c.model, c.id, c.tier] for c in lane.candidates],
-        "expected": [
-            expected.prompt_tokens,
-            expected.completion_tokens,
-            *(
-                None if usd is None else f"{usd:f}"
-                for usd in (expected.cost_usd, expected.realtime_usd)
-            ),
-            f"{expected.baseline_usd:f}",
-        ],
-    }
-
-
-def _reason(decision: Decision, lane: Lane) -> str:
-    if lane.tier == decision.tier:
-        return decision.reason
-    return f"{decision.reason}; climbed from {decision.tier} to {lane.tier}"
-
-
 def guess_of(expected: Sequence[Any]) -> Guess:
     """What `classify` wrote of a row's expected cost."""
     prompt, completion, cost, realtime, baseline = expected
@@ -175,13 +67,6 @@ def guess_of(expected: Sequence[Any]) -> Guess:
         None if realtime is None else Decimal(realtime),
         Decimal(baseline),
     )
-
-
-def decided(job: Job) -> Iterator[tuple[Row, dict[str, Any]]]:
-    """Each row with what was decided of it, in the file's order."""
-    for key in job.slices():
-        pairs = zip(job.lines(key), job.lines(decided_key(key)), strict=True)
-        yield from ((Row.of(row), json.loads(told)) for row, told in pairs)
 
 
 @dataclass(slots=True)
@@ -318,24 +203,3 @@ def seen() -> Iterator[Callable[[Row], int]]:
             return int(found.fetchone()[0])
 
         yield first_of
-
-
-def digest(file: IO[bytes]) -> str:
-    """The SHA-256 of a file, which is then back at its beginning."""
-    hashed = hashlib.sha256()
-    while block := file.read(1 << 20):
-        hashed.update(block)
-    file.seek(0)
-    return hashed.hexdigest()
-
-
-def unclassified(job: Job) -> list[str]:
-    """The slices that are still to be classified."""
-    done = set(job.store.keys("decided/"))
-    return [key for key in job.slices() if decided_key(key) not in done]
-
-
-def ready(job: Job) -> Iterable[str]:
-    """Names of the request files of the plan."""
-    plan = job.document("plan.json") or {"files": []}
-    return [file["name"] for file in plan["files"]]

@@ -12,6 +12,7 @@ from typing import Any
 
 from fareway.batch.job import Job, line_of, name_of
 from fareway.batch.rows import Row
+from fareway.batch.submit import RETRY
 
 #: A line, and its row or one that asks the same -> what came of it; None where nothing did yet.
 Find = Callable[[int, Row], dict[str, Any] | None]
@@ -30,10 +31,11 @@ def by_line(job: Job) -> Iterator[Find]:
         for key in sorted(job.store.keys("results/"), key=name_of):  # second tries come after
             known = job.document(f"batches/{name_of(key)}.json") or {}
             ended_at = known.get("ended_at")
+            again = _asked_again(job, name_of(key))
             table.executemany(
                 "INSERT INTO results VALUES (?, 1, ?) ON CONFLICT (line) "
                 "DO UPDATE SET told = excluded.told, tries = tries + 1",
-                _keyed(job, key, ended_at),
+                _keyed(job, key, ended_at, again),
             )
         table.commit()
 
@@ -52,9 +54,20 @@ def by_line(job: Job) -> Iterator[Find]:
         yield outcome_of
 
 
-def _keyed(job: Job, key: str, ended_at: str | None) -> Iterator[tuple[int, str]]:
+def _asked_again(job: Job, name: str) -> bool:
+    """Whether what can be tried again of a file is being tried, so that nothing came of it yet."""
+    retry = f"{name}{RETRY}"
+    planned = job.store.keys(f"requests/{retry}.jsonl")
+    if not planned or job.store.keys(f"results/{retry}.jsonl"):
+        return False
+    return not job.cancelled or bool(job.store.keys(f"submissions/{retry}/"))
+
+
+def _keyed(job: Job, key: str, ended_at: str | None, again: bool) -> Iterator[tuple[int, str]]:
     for line in job.lines(key):
         told = json.loads(line)
+        if again and told["retryable"]:
+            continue
         number = line_of(told["custom_id"])
         if number is not None:
             yield number, json.dumps({"ended_at": ended_at} | told)

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
-from fareway.batch import plan
+from fareway.batch import slices
 from fareway.batch.collect import pending
-from fareway.batch.job import SLICE, Asked, Job
+from fareway.batch.job import SLICE, Asked, Job, digest
 from fareway.batch.lanes import REALTIME, Offers
-from fareway.batch.plan import Scorer
+from fareway.batch.plan import assemble
 from fareway.batch.realtime import RealTime
 from fareway.batch.rows import Format, read
+from fareway.batch.slices import Scorer
 from fareway.batch.submit import RETRY, Busy, Submitter
 from fareway.errors import BadRequest, ProviderError
 from fareway.log import log
@@ -64,7 +65,7 @@ def begin(
     Raises:
         BadRequest: it is no file of prompts, or not the one that was begun with.
     """
-    sha256 = plan.digest(file)
+    sha256 = digest(file)
     columns, _ = read(file, format_)
     file.seek(0)
     return job.begin(
@@ -94,22 +95,22 @@ def prepare(
     """The input -> the plan: request files and the estimate.
 
     Raises:
-        BadRequest: as `plan.split`.
+        BadRequest: as `slices.split`.
     """
     if (known := job.document("plan.json")) is not None:
         return dict(known)
     if (told := job.document("rows.json")) is None:
         tell("splitting", 0, 0)
-        rows = plan.split(job, file)
+        rows = slices.split(job, file)
     else:
         rows = int(told["rows"])
-    left = plan.unclassified(job)
+    left = slices.unclassified(job)
     done = rows - min(rows, len(left) * SLICE)
     tell("classifying", done, rows)
     for key in left:
-        done += plan.classify(job, key, policy, offers, scorer)
+        done += slices.classify(job, key, policy, offers, scorer)
         tell("classifying", min(done, rows), rows)
-    return plan.assemble(job, policy, providers)
+    return assemble(job, policy, providers)
 
 
 @dataclass(slots=True)

@@ -29,6 +29,8 @@ from fareway.providers.batch_api import Batch, BatchProvider, Outcome, Status, U
 
 Progress = Literal["waiting", "in_progress", "done"]
 RETRY = "-retry"
+#: Times that a provider may have no room for a file; then its requests have failed.
+REFUSALS = 50
 #: Times that a batch is made anew after nobody could say whether it was made.
 TRIES = 4
 
@@ -66,7 +68,7 @@ class Submitter:
         turn = self._turn(name)
         if (known := self.job.document(f"{turn}/batch.json")) is not None:
             return str(known["id"])
-        first, since = self._claim(turn)
+        first, since = self._claim(name, turn)
         provider, label = self._provider(name), self._label(turn)
         opened = partial(self.job.store.open, f"requests/{name}.jsonl")
         for number in range(TRIES):
@@ -102,7 +104,7 @@ class Submitter:
         batch = await provider.get(known["id"])
         if batch.state == "in_progress":
             return "in_progress", batch
-        if batch.state == "failed" and batch.refused:
+        if batch.refused and int(turn[-3:]) < REFUSALS:
             self._void(turn, batch, batch.error)
             return "waiting", batch
         if not await self._fetch(name, provider, batch):
@@ -141,16 +143,19 @@ class Submitter:
         A request of which the provider says nothing gets a second try too.
         """
         left = {json.loads(line)["custom_id"] for line in self.job.lines(f"requests/{name}.jsonl")}
-        asked, again = len(left), set[str]()
+        ours, others, again = 0, 0, set[str]()
         try:
             with self.job.store.write(f"results/{name}.jsonl") as target:
                 async for outcome in provider.results(batch):
-                    if outcome.custom_id in left:
-                        left.discard(outcome.custom_id)
-                        put_line(target, asdict(outcome))
-                        if outcome.retryable:
-                            again.add(outcome.custom_id)
-                if batch.state == "ended" and len(left) == asked:
+                    if outcome.custom_id not in left:
+                        others += 1
+                        continue
+                    ours += 1
+                    left.discard(outcome.custom_id)
+                    put_line(target, asdict(outcome))
+                    if outcome.retryable:
+                        again.add(outcome.custom_id)
+                if others and not ours:
                     raise _Foreign
                 for custom_id in sorted(left):
                     put_line(target, asdict(_nothing(custom_id, batch)))
@@ -170,8 +175,8 @@ class Submitter:
                 if json.loads(line)["custom_id"] in again:
                     target.write(line)
 
-    def _claim(self, turn: str) -> tuple[bool, float]:
-        """Claims a turn -> whether nobody had before, and since when somebody has, epoch seconds.
+    def _claim(self, name: str, turn: str) -> tuple[bool, float]:
+        """Claims a turn -> whether the file was never claimed before, and since when it has been.
 
         Raises:
             Busy: somebody else's claim still holds.
@@ -184,7 +189,9 @@ class Submitter:
         told = json.dumps({"at": now}).encode()
         if not self.job.store.create(f"{turn}/claim-{len(claims):03}.json", told):
             raise Busy(turn)
-        return not began, min([now, *began])
+        earlier = self.job.store.keys(f"submissions/{name}/")
+        all_ = [float(self.job.document(key)["at"]) for key in earlier if "/claim-" in key]
+        return len(all_) == 1, min(all_)
 
     def _turn(self, name: str) -> str:
         """The turn that counts: the first that is not void."""

@@ -6,40 +6,19 @@ is there, and each command goes on from it: so does a run that was interrupted.
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, closing, contextmanager, nullcontext
+from collections.abc import Mapping
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import boto3
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from fareway import ledger
 from fareway.batch import collect as collecting
 from fareway.batch import run as running
-from fareway.batch.job import Job
-from fareway.batch.lanes import REALTIME, Offers
-from fareway.batch.realtime import Pace, RealTime
-from fareway.batch.rows import Format
-from fareway.batch.store import Folder
-from fareway.batch.submit import Submitter
-from fareway.caller import Caller
-from fareway.classify import Classifier
-from fareway.cli.console import err, out, progress_bar, stop
+from fareway.cli.batch_desk import Desk, desk_of
+from fareway.cli.console import err, out, stop
 from fareway.cli.score import CORES, Workers
-from fareway.errors import ConfigError, FarewayError, ProviderError
-from fareway.policy import Policy, load_policy
-from fareway.providers.batch_api import reason
-from fareway.providers.http import Http
-from fareway.settings import Settings
-from fareway.wiring import Batching, build_batch
 
 app = typer.Typer(no_args_is_help=True)
 File = Annotated[
@@ -77,7 +56,7 @@ def plan(
     Without any upstream's key the plan is made as if there were all of them.
     """
     options = running.Options(dedupe, expect_tokens)
-    with _desk(file, job_folder, policy_file) as desk:
+    with desk_of(file, job_folder, policy_file) as desk:
         _show_plan(desk.plan(options, workers))
 
 
@@ -99,7 +78,7 @@ def run(
 ) -> None:
     """Plans, asks, sends, waits and collects. Interrupted, the same command goes on."""
     options = running.Options(dedupe, expect_tokens)
-    with _desk(file, job_folder, policy_file) as desk:
+    with desk_of(file, job_folder, policy_file) as desk:
         planned = desk.plan(options, workers)
         if desk.job.cancelled:
             stop("the job was cancelled; collect what is there, or name another folder with --job")
@@ -116,7 +95,7 @@ def run(
 @app.command()
 def status(file: File, job_folder: JobFolder = None, policy_file: PolicyFile = None) -> None:
     """How far each request file of the job is, as its provider says."""
-    with _desk(file, job_folder, policy_file, alone=False) as desk:
+    with desk_of(file, job_folder, policy_file, alone=False) as desk:
         planned = desk.planned()
         table = Table("file", "requests", "state", "done")
         for name, requests in desk.files(planned):
@@ -135,7 +114,7 @@ def collect(
     policy_file: PolicyFile = None,
 ) -> None:
     """Fetches the results that are there and writes the answers."""
-    with _desk(file, job_folder, policy_file) as desk:
+    with desk_of(file, job_folder, policy_file) as desk:
         desk.planned()
         desk.fetch()
         _show_summary(desk, desk.collect(partial=partial or desk.job.cancelled))
@@ -144,197 +123,10 @@ def collect(
 @app.command()
 def cancel(file: File, job_folder: JobFolder = None, policy_file: PolicyFile = None) -> None:
     """Sends nothing more and cancels what is under way; what was answered is paid."""
-    with _desk(file, job_folder, policy_file, alone=False) as desk:
+    with desk_of(file, job_folder, policy_file, alone=False) as desk:
         desk.planned()
         stopped = desk.cancel()
     err.print(f"{stopped} batches are being cancelled; collect what they answered", highlight=False)
-
-
-class _Desk:
-    """A job in its folder, and what the commands do with it."""
-
-    def __init__(self, file: Path, folder: Path, settings: Settings, policy: Policy) -> None:
-        self.file, self.folder, self.settings, self.policy = file, folder, settings, policy
-        self.job = Job(Folder(folder))
-
-    def plan(self, options: running.Options, workers: int) -> dict[str, Any]:
-        classifier = cache(lambda: Classifier.load(self.settings.classifier_dir))
-        known = self.job.asked()
-        parts = build_batch(self.settings, self.policy, Http())
-        offers = parts.offers
-        if not offers.providers and not offers.aggregators:
-            err.print("no upstream has a key: the plan is made as if all had", highlight=False)
-            offers = Offers(tuple(parts.providers), tuple(self.policy.aggregators))
-        with self.file.open("rb") as source, progress_bar() as progress:
-            name, format_ = self.file.stem, _format(self.file)
-            version = known.classifier_version if known else classifier().version
-            running.begin(self.job, name, source, format_, options, self.policy, version)
-            return running.prepare(
-                self.job,
-                source,
-                self.policy,
-                offers,
-                parts.providers,
-                lambda texts: classifier().score_many(texts, workers=workers),
-                _Bar(progress),
-            )
-
-    def planned(self) -> dict[str, Any]:
-        planned = self.job.document("plan.json")
-        if planned is None:
-            stop(f"{self.folder} has no planned job; begin with `fareway batch plan` or `run`")
-        return dict(planned)
-
-    def check_keys(self, planned: Mapping[str, Any]) -> None:
-        offers = build_batch(self.settings, self.policy, Http()).offers
-        needed = {f["provider"] for f in planned["files"]}
-        missing = [p for p in sorted(needed - {REALTIME}) if p not in offers.providers]
-        lines = [f"{provider.upper()}_API_KEY" for provider in missing]
-        if REALTIME in needed and not offers.aggregators:
-            lines.append(" or ".join(f"{a.upper()}_API_KEY" for a in self.policy.aggregators))
-        if lines:
-            stop(
-                f"the plan needs keys that are not set: {'; '.join(lines)}; set them, or plan anew "
-                "for those that are, with another --job"
-            )
-
-    def files(self, planned: Mapping[str, Any]) -> list[tuple[str, int]]:
-        """Names of the request files and how many requests each has, second tries too."""
-        files = [(f["name"], int(f["requests"])) for f in planned["files"]]
-        retries = [k for k in self.job.store.keys("requests/") if k.endswith("-retry.jsonl")]
-        files += [(Path(k).stem, sum(1 for _ in self.job.lines(k))) for k in retries]
-        return sorted(files)
-
-    def ask(self, rpm: int, poll_s: float) -> None:
-        async def asking(parts: Batching) -> None:
-            with progress_bar() as progress:
-                realtime = None
-                if parts.offers.aggregators:
-                    realtime = RealTime(self.job, self.policy, parts.dispatcher, Pace(rpm))
-                submitter = Submitter(self.job, parts.providers)
-                runner = running.Runner(self.job, submitter, realtime, _Bar(progress))
-                runner.poll_s, runner.longest_s = poll_s, 10 * poll_s
-                await runner.run()
-
-        self._with_parts(asking)
-
-    def fetch(self) -> None:
-        """Fetches what is over; what goes on is left."""
-
-        async def fetching(parts: Batching) -> None:
-            submitter = Submitter(self.job, parts.providers)
-            for name in collecting.pending(self.job):
-                if not name.startswith(REALTIME):
-                    await submitter.poll(name)
-
-        self._with_parts(fetching)
-
-    def state(self, name: str) -> tuple[str, int | None]:
-        if name not in collecting.pending(self.job):
-            return "done", None
-        if name.startswith(REALTIME):
-            return "waiting", None
-        told: list[tuple[str, int | None]] = []
-
-        async def look(parts: Batching) -> None:
-            batch = await Submitter(self.job, parts.providers).look(name)
-            told.append(("waiting", None) if batch is None else (batch.state, batch.done))
-
-        self._with_parts(look)
-        return told[0]
-
-    def cancel(self) -> int:
-        stopped: list[int] = []
-
-        async def cancelling(parts: Batching) -> None:
-            submitter = Submitter(self.job, parts.providers)
-            stopped.append(await running.cancel(self.job, submitter))
-
-        self._with_parts(cancelling)
-        return stopped[0]
-
-    def collect(self, *, partial: bool) -> dict[str, Any]:
-        caller = Caller("batch", "local")
-        summary = collecting.collect(self.job, self.policy, caller, partial=partial)
-        self._record()
-        return summary
-
-    def _record(self) -> None:
-        """Into the ledger's stream, if there is one. An event that arrives twice counts once."""
-        if not self.settings.ledger_stream:
-            return
-        lines = (line.decode() for line in self.job.lines("out/events.jsonl"))
-        try:
-            sent = ledger.replay(
-                boto3.client("firehose"), self.settings.ledger_stream, ledger.events_in_log(lines)
-            )
-        except RuntimeError as error:
-            stop(f"{error}; the answers are in {self.folder / 'out'}, collect again for the rest")
-        err.print(f"{sent} cost events are in the ledger", highlight=False)
-
-    def _with_parts(self, work: Callable[[Batching], Awaitable[None]]) -> None:
-        async def main() -> None:
-            async with aclosing(Http()) as http:
-                await work(build_batch(self.settings, self.policy, http))
-
-        try:
-            asyncio.run(main())
-        except KeyboardInterrupt:
-            stop("interrupted; the same command goes on from here")
-        except ProviderError as failure:
-            stop(f"a provider does not take it: {reason(failure)}; the same command goes on")
-
-
-@contextmanager
-def _desk(
-    file: Path, folder: Path | None, policy_file: Path | None, *, alone: bool = True
-) -> Iterator[_Desk]:
-    """The job's desk; what goes wrong at it is told.
-
-    Args:
-        alone: no other process may work at the job meanwhile.
-    """
-    try:
-        settings = Settings.from_env()
-        policy = load_policy(policy_file or settings.policy_file)
-        place = folder or file.with_suffix(".batch")
-        with _locked(place) if alone else nullcontext():
-            yield _Desk(file, place, settings, policy)
-    except ConfigError as error:
-        stop("\n  ".join(["the configuration has faults:", *error.faults]))
-    except FarewayError as error:
-        stop(error.message)
-    except (OSError, BotoCoreError, ClientError) as error:
-        stop(str(error))
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes from the job; the lock goes with the process that holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(folder / ".lock", timeout=0, isolation_level=None)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            stop(f"another process works at {folder}")
-        yield
-
-
-class _Bar:
-    """Steps of a job, each with a bar of its own."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, step: running.Step, done: int, total: int) -> None:
-        if step not in self._tasks:
-            self._tasks[step] = self._progress.add_task(step, total=total or None)
-        self._progress.update(self._tasks[step], completed=done, total=total or None)
-
-
-def _format(file: Path) -> Format:
-    return "csv" if file.suffix.lower() == ".csv" else "jsonl"
 
 
 def _show_plan(planned: Mapping[str, Any]) -> None:
@@ -360,7 +152,7 @@ def _show_plan(planned: Mapping[str, Any]) -> None:
     )
 
 
-def _show_summary(desk: _Desk, summary: Mapping[str, Any]) -> None:
+def _show_summary(desk: Desk, summary: Mapping[str, Any]) -> None:
     money = summary["cost"]
     counts = ", ".join(f"{n:,} {status}" for status, n in summary["statuses"].items())
     out.print(f"{summary['rows']:,} rows: {counts}", highlight=False)
