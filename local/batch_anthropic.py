@@ -32,7 +32,7 @@ def routes(simulation: Simulation) -> APIRouter:
 
     @router.post("/messages/batches")
     async def create(request: Request) -> Response:
-        if request.headers.get("anthropic-version") != "2023-06-01":
+        if request.headers.get("anthropic-version") != "2026-10-21":
             return _anthropic_refused("anthropic-version: header is required")
         if request.headers.get("content-type") != "application/json":
             return _anthropic_refused("content-type must be application/json")

@@ -224,6 +224,16 @@ def test_a_provider_without_room_is_asked_later(world, store):
     ]
 
 
+def test_short_batches_of_a_short_queue_are_sent_one_after_the_other(world, store):
+    world.options = run.Options(file_requests=2)
+    world.simulation.no_room = 3  # of the five
+    prompts = [f"hard {n}" for n in range(10)]
+    assert world.all(store, a_file(*prompts))["statuses"] == {"succeeded": 10}
+    made = world.simulation.made("openai")
+    assert [len(batch.requests) for batch in made] == [2] * 8
+    assert [row["answer"] for row in answers(store)] == [answer_to(prompt) for prompt in prompts]
+
+
 def test_a_batch_that_fails_as_a_whole_is_tried_once_more(world, store):
     world.simulation.fates += ["failed", "failed"]
     summary = world.all(store, a_file("hard one", "hard two"))

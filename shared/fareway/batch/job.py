@@ -38,6 +38,7 @@ class Asked:
         sha256: of the input file.
         columns: the input's columns that are carried through, in order.
         dedupe: whether equal requests are paid once.
+        file_requests: requests of one batch at most, where the provider's limit is not the least.
         expected_tokens: what a completion is expected to have at most, for the estimate.
         created_at: ISO 8601, UTC.
     """
@@ -47,6 +48,7 @@ class Asked:
     sha256: str
     columns: list[str]
     dedupe: bool
+    file_requests: int | None
     expected_tokens: int
     policy_version: str
     classifier_version: str

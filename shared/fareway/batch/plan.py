@@ -103,7 +103,9 @@ def assemble(job: Job, policy: Policy, providers: Mapping[str, BatchProvider]) -
                 plan.realtime[told["model"]] += 1
             name = REALTIME if provider == REALTIME else f"{provider}-{told['model']}"
             if name not in files:
-                limits = providers[provider].limits if provider in providers else PACED
+                limits = PACED if provider == REALTIME else providers[provider].limits
+                most = min(limits.requests, asked.file_requests or limits.requests)
+                limits = Limits(most, limits.bytes)
                 files[name] = _Files(job, name, told, limits, plan.files)
                 stack.callback(files[name].close)
             files[name].put(_request(asked.name, row, told, policy, providers))

@@ -41,11 +41,13 @@ class Options:
 
     Args:
         dedupe: equal requests are paid once.
+        file_requests: requests of one batch at most; None: as many as the provider takes.
         expected_tokens: of a completion, for the estimate; None: the policy's.
     """
 
     dedupe: bool = False
     expected_tokens: int | None = None
+    file_requests: int | None = None
 
 
 def begin(
@@ -75,6 +77,7 @@ def begin(
             sha256=sha256,
             columns=columns,
             dedupe=options.dedupe,
+            file_requests=options.file_requests,
             expected_tokens=options.expected_tokens or policy.expected_completion_tokens,
             policy_version=policy.version,
             classifier_version=classifier_version,

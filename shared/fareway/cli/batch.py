@@ -39,6 +39,14 @@ Expect = Annotated[
     int | None,
     typer.Option(min=1, help="Tokens of a completion, for the estimate; else the policy's."),
 ]
+FileRequests = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Requests of one batch at most: an account with a short queue takes short batches, "
+        "one after the other.",
+    ),
+]
 PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Another policy.toml.")]
 
 
@@ -48,6 +56,7 @@ def plan(
     job_folder: JobFolder = None,
     dedupe: Dedupe = False,
     expect_tokens: Expect = None,
+    file_requests: FileRequests = None,
     workers: Workers = CORES,
     policy_file: PolicyFile = None,
 ) -> None:
@@ -55,7 +64,7 @@ def plan(
 
     Without any upstream's key the plan is made as if there were all of them.
     """
-    options = running.Options(dedupe, expect_tokens)
+    options = running.Options(dedupe, expect_tokens, file_requests)
     with desk_of(file, job_folder, policy_file) as desk:
         _show_plan(desk.plan(options, workers))
 
@@ -66,6 +75,7 @@ def run(
     job_folder: JobFolder = None,
     dedupe: Dedupe = False,
     expect_tokens: Expect = None,
+    file_requests: FileRequests = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Does not ask before it pays.")] = False,
     rpm: Annotated[
         int, typer.Option(min=1, help="Requests a minute of what is asked in real time.")
@@ -77,7 +87,7 @@ def run(
     policy_file: PolicyFile = None,
 ) -> None:
     """Plans, asks, sends, waits and collects. Interrupted, the same command goes on."""
-    options = running.Options(dedupe, expect_tokens)
+    options = running.Options(dedupe, expect_tokens, file_requests)
     with desk_of(file, job_folder, policy_file) as desk:
         planned = desk.plan(options, workers)
         if desk.job.cancelled:

@@ -1,7 +1,7 @@
 """Anthropic's Message Batches.
 
 Sources: the `anthropic` SDK's types/messages/message_batch.py, batch_create_params.py,
-message_batch_individual_response.py; docs.anthropic.com/en/api/creating-message-batches.
+message_batch_individual_response.py (2.14.0); platform.claude.com/docs/en/api/messages/batches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from fareway.providers.batch_api import Batch, Client, Limits, Opened, Outcome, 
 
 URL = "https://api.anthropic.com/v1"
 LIMITS = Limits(100_000, 256_000_000)
-VERSION = "2023-06-01"
+#: The version of the API: platform.claude.com/docs/en/api/migration-2026-10-21.
+VERSION = "2026-10-21"
 SKEW_S = 300
 #: A completion's limit where the request has none: here one has to be given.
 MAX_TOKENS = 4_096
@@ -77,8 +78,8 @@ class AnthropicBatch:
         await self.client.json("POST", f"/messages/batches/{id_}/cancel")
 
     async def results(self, batch: Batch) -> AsyncIterator[Outcome]:
-        for url in batch.results:
-            async for told in self.client.lines(url):
+        for path in batch.results:
+            async for told in self.client.lines(path):
                 if isinstance(told.get("custom_id"), str):
                     yield _outcome(told)
 
@@ -143,14 +144,14 @@ def _batch(told: Mapping[str, Any]) -> Batch:
     counts = told.get("request_counts") or {}
     ended = told.get("processing_status") == "ended"
     total = sum(n for n in counts.values() if isinstance(n, int))
-    url = told.get("results_url")
     return Batch(
         id=str(told["id"]),
         state="ended" if ended else "in_progress",
         total=total,
         done=total - (counts.get("processing") or 0),
         ended_at=str(told.get("ended_at") or told["created_at"]) if ended else None,
-        results=(str(url),) if ended and url else (),
+        # not its `results_url`: the key goes to no other host than the one that it is for
+        results=(f"/messages/batches/{told['id']}/results",) if ended else (),
     )
 
 

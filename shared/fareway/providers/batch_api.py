@@ -42,7 +42,7 @@ class Batch:
         state: all but `in_progress` are final; each of them may have results.
         total, done: requests of it.
         ended_at: ISO 8601; None while it goes on.
-        results: where its results are: file ids, or a URL.
+        results: where its results are: file ids, or paths.
         error: why the whole of it failed.
         refused: it failed for want of room, so that it may be sent again later.
     """
@@ -205,7 +205,7 @@ class Client:
     ) -> AsyncIterator[ClientResponse]:
         """The response, of which only the head was read; its status is good."""
         headers = {**self.headers, **sent.get("headers", {})}
-        url = path if path.startswith("http") else self.base_url.rstrip("/") + path
+        url = self.base_url.rstrip("/") + path
         patience = ClientTimeout(sock_connect=CONNECT_S, sock_read=READ_S)
         try:
             response = await self.http.session().request(
