@@ -122,8 +122,9 @@ def name_of(key: str) -> str:
 
 
 def put_line(file: IO[bytes], entry: Mapping[str, Any]) -> None:
-    """One JSON line, in UTF-8."""
-    file.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    """One JSON line, in UTF-8; a lone surrogate, which a provider may answer with, becomes `?`."""
+    line = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+    file.write(line.encode("utf-8", "replace") + b"\n")
 
 
 def custom_id(name: str, row: Row) -> str:

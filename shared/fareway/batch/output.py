@@ -10,6 +10,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Mapping
+from io import StringIO
 from typing import IO, Any, Protocol
 
 from fareway.batch.job import Asked, put_line
@@ -68,22 +69,10 @@ class Errors:
         self._file.write(_csv_line([row.line, row.id, status, reason]))
 
 
-class _Last:
-    """What the csv writer wrote last."""
-
-    text = ""
-
-    def write(self, text: str) -> None:
-        self.text = text
-
-
-_last = _Last()
-_writer = csv.writer(_last)
-
-
 def _csv_line(cells: Iterable[object]) -> bytes:
-    _writer.writerow([_cell(cell) for cell in cells])
-    return _last.text.encode("utf-8", "replace")
+    line = StringIO(newline="")
+    csv.writer(line).writerow([_cell(cell) for cell in cells])
+    return line.getvalue().encode("utf-8", "replace")
 
 
 def _cell(value: object) -> object:
