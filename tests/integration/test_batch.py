@@ -241,10 +241,11 @@ def test_a_batch_that_fails_as_a_whole_is_tried_once_more(world, store):
     assert len(world.simulation.jobs) == 2
 
 
-def test_a_refused_key_stops_the_job_with_the_reason(world, store):
-    world.simulation.faults.append(Fault("POST /openai/v1/files", 401))
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_stops_the_job_with_the_reason(world, store, status):
+    world.simulation.faults.append(Fault("POST /openai/v1/files", status))
     world.plan(store, a_file("hard one"))
-    with pytest.raises(ProviderError, match="401"):
+    with pytest.raises(ProviderError, match=str(status)):
         world.ask(store)
     assert world.all(store, a_file("hard one"))["statuses"] == {"succeeded": 1}
 
@@ -344,8 +345,19 @@ def test_formulas_in_answers_and_columns_are_not_run_by_a_spreadsheet(world, sto
 
 def test_another_file_under_a_jobs_name_is_refused(world, store):
     world.plan(store, a_file("hard one"))
-    with pytest.raises(BadRequest, match="another sha256"):
+    with pytest.raises(BadRequest, match="another file"):
         world.plan(store, a_file("hard two"))
+
+
+def test_a_job_is_gone_on_with_as_it_was_begun(world, store):
+    content = a_file("hard one", "hard one")
+    world.options = run.Options(dedupe=True)
+    world.plan(store, content)
+    world.options = run.Options()
+    assert world.plan(store, content)["duplicate_rows"] == 1
+    world.options = run.Options(dedupe=False)
+    with pytest.raises(BadRequest, match="another dedupe"):
+        world.plan(store, content)
 
 
 def test_json_lines_come_back_as_json_lines(world, store):

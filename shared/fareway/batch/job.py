@@ -24,7 +24,6 @@ from typing import IO, Any
 
 from fareway.batch.rows import Format, Row
 from fareway.batch.store import Store, read, write
-from fareway.errors import BadRequest
 
 #: Rows of one slice: what one worker classifies, and what is in memory at a time.
 SLICE = 1_000
@@ -62,20 +61,10 @@ class Job:
         self.store = store
 
     def begin(self, asked: Asked) -> Asked:
-        """Writes down what is asked for, once -> what was asked for in the beginning.
-
-        Raises:
-            BadRequest: another file, or other options, have been begun under this name.
-        """
+        """Writes down what is asked for, once -> what was asked for in the beginning."""
         self.store.create("job.json", json.dumps(asdict(asked), indent=1).encode())
         known = self.asked()
         assert known is not None
-        for name in ("name", "sha256", "dedupe"):
-            if getattr(known, name) != getattr(asked, name):
-                raise BadRequest(
-                    f"A job was begun here with another {name}. Finish it, or name another folder "
-                    "with --job."
-                )
         return known
 
     def asked(self) -> Asked | None:

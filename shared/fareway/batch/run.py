@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
@@ -37,15 +37,15 @@ HOPELESS = 10
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a user may choose of a job.
+    """What a user may choose of a job; None: as it was begun, else the default.
 
     Args:
-        dedupe: equal requests are paid once.
-        file_requests: requests of one batch at most; None: as many as the provider takes.
-        expected_tokens: of a completion, for the estimate; None: the policy's.
+        dedupe: equal requests are paid once; else each is.
+        expected_tokens: of a completion, for the estimate; else the policy's.
+        file_requests: requests of one batch at most; else as many as the provider takes.
     """
 
-    dedupe: bool = False
+    dedupe: bool | None = None
     expected_tokens: int | None = None
     file_requests: int | None = None
 
@@ -65,24 +65,37 @@ def begin(
         file: the input, opened in binary.
 
     Raises:
-        BadRequest: it is no file of prompts, or not the one that was begun with.
+        BadRequest: it is no file of prompts, or another file or option was begun with.
     """
     sha256 = digest(file)
     columns, _ = read(file, format_)
     file.seek(0)
-    return job.begin(
+    known = job.begin(
         Asked(
             name=name,
             format=format_,
             sha256=sha256,
             columns=columns,
-            dedupe=options.dedupe,
+            dedupe=bool(options.dedupe),
             file_requests=options.file_requests,
             expected_tokens=options.expected_tokens or policy.expected_completion_tokens,
             policy_version=policy.version,
             classifier_version=classifier_version,
             created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
+    )
+    for name_, value in asdict(options).items():
+        if value not in (None, getattr(known, name_)):
+            raise _another(name_)
+    if (known.name, known.sha256) != (name, sha256):
+        raise _another("file")
+    return known
+
+
+def _another(what: str) -> BadRequest:
+    return BadRequest(
+        f"A job was begun here with another {what}. Finish it as it is, or name another folder "
+        "with --job."
     )
 
 
@@ -203,8 +216,8 @@ class Runner:
         self._silent = self._silent + 1 if silent and not moved else 0
         for failure in silent:
             log("warning", "batch step failed", outcome=failure.kind)
-            lasting = failure.rejected is not None or failure.whole_aggregator
-            if lasting or self._silent >= HOPELESS:
+            passing = failure.retryable or failure.kind == "timeout"
+            if not passing or self._silent >= HOPELESS:
                 raise failure
 
     async def _real_time(self) -> None:

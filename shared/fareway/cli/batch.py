@@ -34,7 +34,9 @@ JobFolder = Annotated[
     Path | None,
     typer.Option("--job", file_okay=False, help="Where the job is kept; else beside the file."),
 ]
-Dedupe = Annotated[bool, typer.Option("--dedupe", help="Equal requests are paid once.")]
+Dedupe = Annotated[
+    bool | None, typer.Option("--dedupe/--no-dedupe", help="Equal requests are paid once.")
+]
 Expect = Annotated[
     int | None,
     typer.Option(min=1, help="Tokens of a completion, for the estimate; else the policy's."),
@@ -54,7 +56,7 @@ PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Another polic
 def plan(
     file: File,
     job_folder: JobFolder = None,
-    dedupe: Dedupe = False,
+    dedupe: Dedupe = None,
     expect_tokens: Expect = None,
     file_requests: FileRequests = None,
     workers: Workers = CORES,
@@ -73,7 +75,7 @@ def plan(
 def run(
     file: File,
     job_folder: JobFolder = None,
-    dedupe: Dedupe = False,
+    dedupe: Dedupe = None,
     expect_tokens: Expect = None,
     file_requests: FileRequests = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Does not ask before it pays.")] = False,
