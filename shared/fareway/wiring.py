@@ -12,7 +12,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fareway.aws import Aws
-from fareway.batch.lanes import Offers
 from fareway.breaker import Breakers
 from fareway.budget import Budgets
 from fareway.circuits import Circuits
@@ -28,12 +27,8 @@ from fareway.ledger import Ledger
 from fareway.log import log
 from fareway.memory import Memory
 from fareway.policy import Policy, load_policy
-from fareway.providers import anthropic_batch, openai_batch
 from fareway.providers.aggregator import Aggregator
-from fareway.providers.anthropic_batch import AnthropicBatch
-from fareway.providers.batch_api import BatchProvider, Client
 from fareway.providers.http import Http
-from fareway.providers.openai_batch import OpenAIBatch
 from fareway.rate import Rates
 from fareway.remember import Remembering
 from fareway.route import Router
@@ -77,8 +72,8 @@ def build(settings: Settings) -> Gateway:
     policy = load_policy(settings.policy_file)
     aws, rules = Aws(), policy.attempts
     http = Http()
-    upstream_keys = _upstream_keys(settings)
-    aggregators = _aggregators(settings, policy, upstream_keys, http)
+    upstream_keys = read_upstream_keys(settings)
+    aggregators = aggregators_of(settings, policy, upstream_keys, http)
     if not aggregators:
         log("warning", "no aggregator has a key", aggregators=list(policy.aggregators))
     budgets = Budgets(aws, settings.spend_table)
@@ -129,47 +124,6 @@ def build(settings: Settings) -> Gateway:
     return Gateway(settings, policy, keys, rates, budgets, router, feedback, aws, http)
 
 
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """Who answers batch jobs.
-
-    Args:
-        offers: those with a key.
-        providers: all, so that a job can be planned without a key.
-        dispatcher: for what is asked in real time.
-    """
-
-    offers: Offers
-    providers: Mapping[str, BatchProvider]
-    dispatcher: Dispatcher
-
-
-def build_batch(settings: Settings, policy: Policy, http: Http) -> Batching:
-    """The parts of a batch job.
-
-    Raises:
-        ConfigError: upstream keys that cannot be read.
-    """
-    keys, rules = _upstream_keys(settings), policy.attempts
-    aggregators = _aggregators(settings, policy, keys, http)
-
-    def client(name: str, url: str, headers: Mapping[str, str]) -> Client:
-        return Client(settings.base_urls.get(name, url), headers, http)
-
-    anthropic = {
-        "x-api-key": keys.get("anthropic", ""),
-        "anthropic-version": anthropic_batch.VERSION,
-    }
-    openai = {"authorization": f"Bearer {keys.get('openai', '')}"}
-    providers: dict[str, BatchProvider] = {
-        "openai": OpenAIBatch(client("openai", openai_batch.URL, openai)),
-        "anthropic": AnthropicBatch(client("anthropic", anthropic_batch.URL, anthropic)),
-    }
-    offers = Offers(tuple(name for name in providers if keys.get(name)), tuple(aggregators))
-    breakers = Breakers(rules.breaker_failures, rules.breaker_cooldown_ms / 1000)
-    return Batching(offers, providers, Dispatcher(aggregators, rules, Circuits(breakers, Aws())))
-
-
 def circuit_names(policy: Policy, aggregators: Iterable[str]) -> list[str]:
     """What can rest: each aggregator, and each of the policy's models at it."""
     at = [(a, name) for a in aggregators for name, m in policy.models.items() if a in m.ids]
@@ -191,7 +145,7 @@ def load_teacher(settings: Settings, policy: Policy, http: Http) -> Teacher:
     Raises:
         ConfigError: it names none, or one at an aggregator that has no key.
     """
-    return _teacher(settings, policy, _upstream_keys(settings), http)
+    return _teacher(settings, policy, read_upstream_keys(settings), http)
 
 
 def _router_teacher(
@@ -218,7 +172,7 @@ def _teacher(settings: Settings, policy: Policy, keys: Mapping[str, str], http: 
     else:
         assert table.aggregator is not None
         variable = f"{table.aggregator.upper()}_API_KEY"
-        known = _aggregators(settings, policy, keys, http)
+        known = aggregators_of(settings, policy, keys, http)
         if table.aggregator not in known:
             raise ConfigError("[classifier]", [f"{table.aggregator} has no key: set {variable}"])
         endpoint = known[table.aggregator]
@@ -226,7 +180,7 @@ def _teacher(settings: Settings, policy: Policy, keys: Mapping[str, str], http: 
     return Teacher(endpoint, table.model, table.budget_ms / 1000, breakers)
 
 
-def _aggregators(
+def aggregators_of(
     settings: Settings, policy: Policy, keys: Mapping[str, str], http: Http
 ) -> dict[str, Aggregator]:
     """Those of the policy that have a key, in its order."""
@@ -251,7 +205,7 @@ def _memory_secret(upstream_keys: Mapping[str, str]) -> bytes:
     return hashlib.sha256(json.dumps(["memory", upstream_keys], sort_keys=True).encode()).digest()
 
 
-def _upstream_keys(settings: Settings) -> dict[str, str]:
+def read_upstream_keys(settings: Settings) -> dict[str, str]:
     """Keys by aggregator; the environment's go before the secret's."""
     return _secret_keys(settings) | dict(settings.upstream_keys)
 

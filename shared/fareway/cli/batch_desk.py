@@ -31,7 +31,7 @@ from fareway.policy import Policy, load_policy
 from fareway.providers.batch_api import reason
 from fareway.providers.http import Http
 from fareway.settings import Settings
-from fareway.wiring import Batching, build_batch
+from fareway.wiring_batch import Batching, build_batch
 
 
 class Desk:
