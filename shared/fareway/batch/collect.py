@@ -46,7 +46,7 @@ class Summary:
 
 
 def collect(job: Job, policy: Policy, caller: Caller, *, partial: bool = False) -> dict[str, Any]:
-    """Writes `out/` -> its summary.
+    """Writes `out/` and the events -> the summary.
 
     Args:
         caller: whose costs they are.
@@ -70,7 +70,7 @@ def collect(job: Job, policy: Policy, caller: Caller, *, partial: bool = False) 
             stack.enter_context(job.store.write(f"out/{name}.{asked.format}")), asked
         )
         errors = Errors(stack.enter_context(job.store.write(f"out/{name}.errors.csv")))
-        events = stack.enter_context(job.store.write("out/events.jsonl"))
+        events = stack.enter_context(job.store.write("events.jsonl"))
         for row, told in decided(job):
             if "fault" in told:
                 summary.statuses["invalid"] += 1

@@ -8,9 +8,10 @@ requests/NAME.jsonl            one provider and model each, within the provider'
 submissions/NAME/              claims of those who submit it, and the batch that it became
 batches/NAME.json              how it ended
 results/NAME.jsonl             an outcome a line, in no order
-answered/NAME.json             answers of a real-time file that was interrupted
+answered/NAME.json             answers of a real-time file that was interrupted; NAME/ has claims
 cancelled.json                 nothing more is submitted
-out/                           answers, errors, summary, events
+out/                           answers, errors, summary
+events.jsonl                   the cost events
 """
 
 from __future__ import annotations

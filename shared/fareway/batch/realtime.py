@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from fareway.adapt import adapt
+from fareway.batch.claim import claim, release
 from fareway.batch.job import Job, put_line
 from fareway.decide import Candidate
 from fareway.dispatch import Call, Trail
@@ -59,13 +60,21 @@ class Pace:
 
 @dataclass(slots=True)
 class RealTime:
-    """Asks the aggregators, several requests at a time. Units: `now` seconds since the epoch."""
+    """Asks the aggregators, several requests at a time.
+
+    Args:
+        lease_s: how long a claim on a file keeps others away, seconds; 0 where a job has one
+            process.
+
+    Units: `now` seconds since the epoch.
+    """
 
     job: Job
     policy: Policy
     dispatcher: Dispatch
     pace: Pace
     concurrency: int = 8
+    lease_s: float = 0.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
     now: Callable[[], float] = time.time
@@ -74,7 +83,11 @@ class RealTime:
         """Asks all requests of a file and writes down what came of them.
 
         Interrupted, it keeps the answers that are there for the next time.
+
+        Raises:
+            Busy: another process is at it.
         """
+        claimed = claim(self.job, f"answered/{name}", self.now(), self.lease_s)
         part = f"answered/{name}.json"
         answered: dict[str, Any] = self.job.document(part) or {}
         requests = (json.loads(line) for line in self.job.lines(f"requests/{name}.jsonl"))
@@ -90,6 +103,7 @@ class RealTime:
                     workers.create_task(work())
         except BaseException:
             self.job.keep(part, answered)
+            release(self.job, claimed)
             raise
         ended = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds")
         self.job.keep(f"batches/{name}.json", {"state": "ended", "ended_at": ended})

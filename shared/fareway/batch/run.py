@@ -1,7 +1,6 @@
 """All steps of a job in a row, on one machine: what is done is not done again.
 
-In the cloud each step is a function's, over a bucket: `prepare`, `classify` of each slice,
-`assemble`, then `advance` of each file until it is done, and `collect`.
+In the cloud each step is a function's, over a bucket (`fareway.batch_steps`).
 """
 
 from __future__ import annotations
@@ -10,11 +9,14 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import takewhile
 from typing import IO, Any, Literal
 
 from fareway.batch import slices
+from fareway.batch.claim import Busy
 from fareway.batch.collect import pending
 from fareway.batch.job import SLICE, Asked, Job, digest
 from fareway.batch.lanes import REALTIME, Offers
@@ -22,7 +24,7 @@ from fareway.batch.plan import assemble
 from fareway.batch.realtime import RealTime
 from fareway.batch.rows import Format, read
 from fareway.batch.slices import Scorer
-from fareway.batch.submit import RETRY, Busy, Submitter
+from fareway.batch.submit import RETRY, Submitter
 from fareway.errors import BadRequest, ProviderError
 from fareway.log import log
 from fareway.policy import Policy
@@ -94,8 +96,8 @@ def begin(
 
 def _another(what: str) -> BadRequest:
     return BadRequest(
-        f"A job was begun here with another {what}. Finish it as it is, or name another folder "
-        "with --job."
+        f"A job was begun here with another {what}. Finish it as it is, or begin another: "
+        "with --job, or of an upload under another name."
     )
 
 
@@ -135,6 +137,8 @@ class Runner:
 
     Args:
         poll_s: the first wait between two looks at the providers, seconds; it grows to `longest_s`.
+        enough: whether what is left of a look is left to the next one.
+        silent: looks in a row at which a provider did not answer.
     """
 
     job: Job
@@ -145,7 +149,8 @@ class Runner:
     longest_s: float = 300.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
-    _silent: int = field(default=0)
+    enough: Callable[[], bool] = lambda: False
+    silent: int = 0
 
     async def run(self) -> None:
         """Until every file has its results, or the job is cancelled.
@@ -156,21 +161,31 @@ class Runner:
         """
         asking = asyncio.create_task(self._real_time())
         try:
-            wait_s = self.poll_s
-            while left := self._left():
-                moved = await self.round(left)
+            wait_s: float | None = self.poll_s
+            while (wait_s := await self.advance(wait_s or self.poll_s)) is not None:
                 self._told()
                 if asking.done():
                     asking.result()
-                if not self._left():
-                    break
-                wait_s = self.poll_s if moved else min(wait_s * 1.5, self.longest_s)
                 await self.sleep(wait_s * (0.75 + self.jitter() / 2))
             await asking
             self._told()
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
+
+    async def advance(self, wait_s: float) -> float | None:
+        """Looks at each file once -> how long to wait for the next look; None: all are over.
+
+        Args:
+            wait_s: how long the last wait was, seconds.
+
+        Raises:
+            ProviderError: as `run`.
+        """
+        moved = await self.round(left) if (left := self._left()) else False
+        if not self._left():
+            return None
+        return self.poll_s if moved else min(wait_s * 1.5, self.longest_s)
 
     def _left(self) -> list[str]:
         """The files to look at: of a cancelled job those that were sent."""
@@ -185,7 +200,8 @@ class Runner:
         """
         moved, silent = False, list[ProviderError]()
         waiting, going = list[str](), set[str]()
-        for name in names:
+        in_time = partial(takewhile, lambda _: not self.enough())
+        for name in in_time(names):
             try:
                 progress, batch = await self.submitter.poll(name)
             except ProviderError as failure:
@@ -196,7 +212,7 @@ class Runner:
                 going.add(_kind(name))
             elif progress == "waiting" and batch is None:
                 waiting.append(name)
-        for name in [] if self.job.cancelled else waiting:
+        for name in in_time([] if self.job.cancelled else waiting):
             if self.submitter.refused(name) and _kind(name) in going:
                 continue  # there is room again once one of the others is over
             try:
@@ -213,11 +229,11 @@ class Runner:
 
     def _heed(self, silent: Sequence[ProviderError], moved: bool) -> None:
         """Raises what another round would not mend."""
-        self._silent = self._silent + 1 if silent and not moved else 0
+        self.silent = self.silent + 1 if silent and not moved else 0
         for failure in silent:
             log("warning", "batch step failed", outcome=failure.kind)
             passing = failure.retryable or failure.kind == "timeout"
-            if not passing or self._silent >= HOPELESS:
+            if not passing or self.silent >= HOPELESS:
                 raise failure
 
     async def _real_time(self) -> None:

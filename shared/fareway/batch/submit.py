@@ -22,6 +22,7 @@ from functools import partial
 from itertools import count
 from typing import Literal
 
+from fareway.batch.claim import claim
 from fareway.batch.job import Job, put_line
 from fareway.errors import ProviderError
 from fareway.log import log
@@ -33,10 +34,6 @@ RETRY = "-retry"
 REFUSALS = 50
 #: Times that a batch is made anew after nobody could say whether it was made.
 TRIES = 4
-
-
-class Busy(Exception):
-    """Another process is sending this file, or was a moment ago."""
 
 
 @dataclass(slots=True)
@@ -181,14 +178,7 @@ class Submitter:
         Raises:
             Busy: somebody else's claim still holds.
         """
-        claims = self.job.store.keys(f"{turn}/claim-")
-        began = [float(self.job.document(key)["at"]) for key in claims]
-        now = self.now()
-        if began and now - began[-1] < self.lease_s:
-            raise Busy(turn)
-        told = json.dumps({"at": now}).encode()
-        if not self.job.store.create(f"{turn}/claim-{len(claims):03}.json", told):
-            raise Busy(turn)
+        claim(self.job, turn, self.now(), self.lease_s)
         earlier = self.job.store.keys(f"submissions/{name}/")
         all_ = [float(self.job.document(key)["at"]) for key in earlier if "/claim-" in key]
         return len(all_) == 1, min(all_)

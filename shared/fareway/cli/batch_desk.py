@@ -147,7 +147,7 @@ class Desk:
         """Into the ledger's stream, if there is one. An event that arrives twice counts once."""
         if not self.settings.ledger_stream:
             return
-        lines = (line.decode() for line in self.job.lines("out/events.jsonl"))
+        lines = (line.decode() for line in self.job.lines("events.jsonl"))
         try:
             sent = ledger.replay(
                 boto3.client("firehose"), self.settings.ledger_stream, ledger.events_in_log(lines)
