@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, closing
 from functools import cached_property
@@ -67,6 +68,7 @@ class Steps:
     def __init__(self, settings: Settings, s3: S3Client, firehose: FirehoseClient) -> None:
         self.settings, self.s3, self.firehose = settings, s3, firehose
         self.policy = load_policy(policy_in_force(settings))
+        self.now: Callable[[], float] = time.time
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -127,7 +129,7 @@ class Steps:
 
         async def look(parts: Batching) -> dict[str, Any]:
             job = self.job(folder)
-            submitter = Submitter(job, parts.providers, LEASE_S)
+            submitter = Submitter(job, parts.providers, LEASE_S, now=self.now)
             runner = run.Runner(job, submitter, None, lambda *_: None, POLL_S, LONGEST_S)
             runner.enough = lambda: left_s() < RESERVE_S
             runner.silent = int(pause.get("silent", 0))
@@ -147,6 +149,7 @@ class Steps:
             job = self.job(folder)
             pace = Pace(self.settings.batch_rpm)
             realtime = RealTime(job, self.policy, parts.dispatcher, pace, lease_s=LEASE_S)
+            realtime.now = self.now
             waits = _realtime(job)
             if waits and not parts.offers.aggregators:
                 raise NoAggregator("No aggregator has a key for what is asked in real time.")

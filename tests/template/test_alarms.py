@@ -32,6 +32,7 @@ def test_what_must_call_a_person_does(alarms: Alarms) -> None:
         "Unclassified",
         "Errors",
         "Throttles",
+        "ExecutionsFailed",
     }
 
 
@@ -48,13 +49,14 @@ def test_an_average_is_a_share_and_so_its_threshold(alarms: Alarms) -> None:
             assert 0 < float(alarm["Threshold"]) < 1, name
 
 
-def test_the_other_alarms_are_of_the_function(alarms: Alarms) -> None:
+def test_the_other_alarms_are_of_the_function_and_the_batch_machine(alarms: Alarms) -> None:
+    of = {
+        "AWS/Lambda": {"Name": "FunctionName", "Value": {"Ref": "ApiFunction"}},
+        "AWS/States": {"Name": "StateMachineArn", "Value": {"Ref": "BatchMachine"}},
+    }
     for alarm in alarms.values():
         if alarm["Namespace"] != NAMESPACE:
-            assert alarm["Namespace"] == "AWS/Lambda"
-            assert alarm["Dimensions"] == [
-                {"Name": "FunctionName", "Value": {"Ref": "ApiFunction"}}
-            ]
+            assert alarm["Dimensions"] == [of[alarm["Namespace"]]]
 
 
 def test_a_quiet_hour_raises_no_alarm(alarms: Alarms) -> None:
