@@ -25,7 +25,8 @@ def claim(job: Job, folder: str, now: float, lease_s: float) -> str:
         Busy: somebody else's claim holds.
     """
     claims = job.store.keys(f"{folder}/claim-")
-    if claims and now - float(job.document(claims[-1])["at"]) < lease_s:
+    last = job.document(claims[-1]) if claims else {"released": True}
+    if "released" not in last and now - float(last["at"]) < lease_s:
         raise Busy(folder)
     key = f"{folder}/claim-{len(claims):03}.json"
     if not job.store.create(key, json.dumps({"at": now}).encode()):
@@ -35,4 +36,4 @@ def claim(job: Job, folder: str, now: float, lease_s: float) -> str:
 
 def release(job: Job, key: str) -> None:
     """Lets go of work that is not done: whoever comes next need not wait."""
-    job.keep(key, {"at": 0.0})
+    job.keep(key, {**job.document(key), "released": True})

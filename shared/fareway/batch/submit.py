@@ -22,7 +22,7 @@ from functools import partial
 from itertools import count
 from typing import Literal
 
-from fareway.batch.claim import claim
+from fareway.batch.claim import claim, release
 from fareway.batch.job import Job, put_line
 from fareway.errors import ProviderError
 from fareway.log import log
@@ -65,25 +65,32 @@ class Submitter:
         turn = self._turn(name)
         if (known := self.job.document(f"{turn}/batch.json")) is not None:
             return str(known["id"])
-        first, since = self._claim(name, turn)
+        claimed = claim(self.job, turn, self.now(), self.lease_s)
+        try:
+            batch, provider = await self._made(name, turn), self._provider(name)
+        except ProviderError:
+            release(self.job, claimed)
+            raise
+        told = json.dumps({"id": batch.id, "provider": provider.name}).encode()
+        self.job.store.create(f"{turn}/batch.json", told)
+        return batch.id
+
+    async def _made(self, name: str, turn: str) -> Batch:
+        """The batch of a turn: one that was made before, or a new one."""
+        first, since = self._since(name)
         provider, label = self._provider(name), self._label(turn)
         opened = partial(self.job.store.open, f"requests/{name}.jsonl")
         for number in range(TRIES):
             if not (first and number == 0):
                 batch = await provider.find(label, since, self._requests(name), self._others())
                 if batch is not None:
-                    break
+                    return batch
             try:
-                batch = await provider.submit(opened, label)
-                break
+                return await provider.submit(opened, label)
             except Uncertain as error:
                 log("warning", "a batch may have been made", file=name, outcome=str(error))
                 await self.sleep(self.settle_s * 2**number * (1 + self.jitter()))
-        else:
-            raise ProviderError("uncertain", retryable=True)
-        told = json.dumps({"id": batch.id, "provider": provider.name}).encode()
-        self.job.store.create(f"{turn}/batch.json", told)
-        return batch.id
+        raise ProviderError("uncertain", retryable=True)
 
     async def poll(self, name: str) -> tuple[Progress, Batch | None]:
         """What became of a file; once its batch is over, its results are fetched.
@@ -172,13 +179,8 @@ class Submitter:
                 if json.loads(line)["custom_id"] in again:
                     target.write(line)
 
-    def _claim(self, name: str, turn: str) -> tuple[bool, float]:
-        """Claims a turn -> whether the file was never claimed before, and since when it has been.
-
-        Raises:
-            Busy: somebody else's claim still holds.
-        """
-        claim(self.job, turn, self.now(), self.lease_s)
+    def _since(self, name: str) -> tuple[bool, float]:
+        """A file just claimed -> whether it never was before, and since when it has been."""
         earlier = self.job.store.keys(f"submissions/{name}/")
         all_ = [float(self.job.document(key)["at"]) for key in earlier if "/claim-" in key]
         return len(all_) == 1, min(all_)
