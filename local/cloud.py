@@ -59,6 +59,7 @@ def start_ministack(port: int, folder: Path) -> Background:
         "TMPDIR": str(scratch),
         "STATE_DIR": str(folder / "state"),
         "S3_DATA_DIR": str(folder / "s3"),
+        "SFN_WAIT_SCALE": "0.02",  # a batch job looks again after 0.6 s, not after 30
         "LOG_LEVEL": "INFO",
         "PYTHONUNBUFFERED": "1",
     }

@@ -1,7 +1,8 @@
 """`python -m local.stack up|down|status|build`: the whole deployment on this machine.
 
-MiniStack gives the AWS API, the SAM CLI builds and deploys the same template as in the cloud, and
-two simulated aggregators answer where TokenMix and OpenRouter would. Nothing secret is made.
+MiniStack gives the AWS API, the SAM CLI builds and deploys the same template as in the cloud, two
+simulated aggregators answer where TokenMix and OpenRouter would, and simulated batch endpoints
+where OpenAI's and Anthropic's are. Nothing secret is made.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ PORT = int(os.environ.get("FAREWAY_LOCAL_PORT", "4566"))
 FOLDER = ROOT / ".local" / ("" if PORT == 4566 else str(PORT))
 #: Simulated aggregator -> its port: 4601 and 4602, as in samconfig.toml, or as far from PORT.
 SIMULATORS = {"openrouter": PORT + 35, "tokenmix": PORT + 36}
+#: Simulated batch endpoints, all on one port.
+BATCH_PROVIDERS, BATCH_PORT = ("openai", "anthropic"), PORT + 37
 #: What stands in the upstream secret here; the simulators take any key.
-LOCAL_KEYS = {name: f"local-{name}" for name in SIMULATORS}
+LOCAL_KEYS = {name: f"local-{name}" for name in (*SIMULATORS, *BATCH_PROVIDERS)}
+#: All that runs here.
+PROCESSES = ("ministack", *SIMULATORS, "batch")
 
 console = Console(highlight=False)
 
@@ -71,6 +76,8 @@ def deploy(
     chosen = dict(pair.split("=", 1) for pair in local["parameter_overrides"])
     chosen["OpenRouterBaseUrl"] = f"http://127.0.0.1:{SIMULATORS['openrouter']}/api/v1"
     chosen["TokenMixBaseUrl"] = f"http://127.0.0.1:{SIMULATORS['tokenmix']}/v1"
+    chosen["OpenAIBaseUrl"] = f"http://127.0.0.1:{BATCH_PORT}/openai/v1"
+    chosen["AnthropicBaseUrl"] = f"http://127.0.0.1:{BATCH_PORT}/anthropic/v1"
     chosen |= parameters or {}
     overrides = [f'{name}="{value}"' for name, value in chosen.items()]
     _sam("deploy", "--config-env", "local", "--parameter-overrides", *overrides, env=aws_env(port))
@@ -80,7 +87,7 @@ def deploy(
         f"http://127.0.0.1:{port}/restapis/{outputs['ApiId']}/{chosen['Stage']}/_user_request_"
     )
     _put_local_keys(port, outputs["UpstreamSecret"])
-    _serve_what_was_deployed(port, outputs["ApiFunctionName"])
+    _serve_what_was_deployed(port)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "outputs.json").write_text(json.dumps(outputs, indent=2) + "\n", encoding="utf-8")
     return outputs
@@ -98,12 +105,15 @@ def aws_client(service: str, port: int) -> Any:
 
 
 def start_simulators(folder: Path) -> None:
-    """Starts the two simulated aggregators unless they run.
+    """Starts the simulated aggregators and batch endpoints unless they run.
 
     Raises:
         LocalCloudError: something else has the port, or one did not come up.
     """
-    for name, port in SIMULATORS.items():
+    aggregator, app = ["local.aggregator", "--name"], ["uvicorn", "--factory"]
+    commands = {name: (port, [*aggregator, name]) for name, port in SIMULATORS.items()}
+    commands["batch"] = (BATCH_PORT, [*app, "local.batch:create_app"])
+    for name, (port, module) in commands.items():
         process = Background(name, folder)
         if process.pid() is not None and answers(port):
             continue
@@ -111,7 +121,7 @@ def start_simulators(folder: Path) -> None:
         if answers(port):
             raise LocalCloudError(f"port {port} is taken: no room for the simulated {name}")
         process.start(
-            [sys.executable, "-m", "local.aggregator", "--name", name, "--port", str(port)],
+            [sys.executable, "-m", *module, "--port", str(port)],
             dict(os.environ),
             ROOT,
         )
@@ -138,7 +148,8 @@ def up() -> None:
     """Starts everything, or brings what runs up to date."""
     with step(f"MiniStack, the AWS API on this machine, port {PORT}"):
         start_ministack(PORT, FOLDER)
-    with step("simulated aggregators: " + ", ".join(f"{n} {p}" for n, p in SIMULATORS.items())):
+    simulators = SIMULATORS | {"batch endpoints": BATCH_PORT}
+    with step("simulated " + ", ".join(f"{n} {p}" for n, p in simulators.items())):
         start_simulators(FOLDER)
     with step("sam build: the functions and their layers"):
         build()
@@ -150,7 +161,7 @@ def up() -> None:
 
 def down() -> None:
     """Stops everything; the local cloud keeps nothing."""
-    for name in ("ministack", *SIMULATORS):
+    for name in PROCESSES:
         stopped = Background(name, FOLDER).stop()
         console.print(f"{name:<12}{'stopped' if stopped else 'was not running'}")
     for leftover in ("tmp", "s3", "state"):
@@ -160,7 +171,7 @@ def down() -> None:
 
 def status() -> None:
     """Says what runs."""
-    for name in ("ministack", *SIMULATORS):
+    for name in PROCESSES:
         pid = Background(name, FOLDER).pid()
         console.print(f"{name:<12}{f'runs, pid {pid}' if pid else 'does not run'}")
     outputs = FOLDER / "outputs.json"
@@ -180,19 +191,20 @@ def _put_local_keys(port: int, secret: str) -> None:
         client.put_secret_value(SecretId=secret, SecretString=json.dumps(LOCAL_KEYS))
 
 
-def _serve_what_was_deployed(port: int, function: str) -> None:
-    """Moves the alias to a new version where a parameter alone has changed.
+def _serve_what_was_deployed(port: int) -> None:
+    """Moves each function's alias to a new version where a parameter alone has changed.
 
     On AWS, SAM does so; MiniStack gives SAM the parameters' defaults, so it sees no change.
     """
     client = aws_client("lambda", port)
-    latest, live = (
-        client.get_function_configuration(FunctionName=f"{function}{qualifier}")
-        for qualifier in ("", ":live")
-    )
-    if any(latest[part] != live[part] for part in ("Environment", "Layers", "CodeSha256")):
-        version = client.publish_version(FunctionName=function)["Version"]
-        client.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
+    for function in [entry["FunctionName"] for entry in client.list_functions()["Functions"]]:
+        latest, live = (
+            client.get_function_configuration(FunctionName=f"{function}{qualifier}")
+            for qualifier in ("", ":live")
+        )
+        if any(latest[part] != live[part] for part in ("Environment", "Layers", "CodeSha256")):
+            version = client.publish_version(FunctionName=function)["Version"]
+            client.update_alias(FunctionName=function, Name="live", FunctionVersion=version)
 
 
 def _sam(*arguments: str, env: dict[str, str]) -> None:

@@ -108,7 +108,9 @@ def events_in_log(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def replay(firehose: FirehoseClient, stream: str, records: Iterable[dict[str, Any]]) -> int:
-    """Puts records into the stream, up to 400 a call; those refused are sent again.
+    """Puts records into the stream, up to 100 a call; those refused are sent again.
+
+    Firehose takes 500 a call; MiniStack writes each by itself, and would take minutes for so many.
 
     Raises:
         ClientError, BotoCoreError: the stream does not take them; nothing was deleted yet.
@@ -117,7 +119,7 @@ def replay(firehose: FirehoseClient, stream: str, records: Iterable[dict[str, An
     sent, batch = 0, list[bytes]()
     for record in records:
         batch.append(line(record))
-        if len(batch) == 400:
+        if len(batch) == 100:
             sent += _put_batch(firehose, stream, batch)
             batch = []
     return sent + (_put_batch(firehose, stream, batch) if batch else 0)

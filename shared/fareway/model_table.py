@@ -50,6 +50,15 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 
+class BatchTable(BaseModel):
+    """Where a model answers at half price: a provider's batch endpoint, and its name there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    provider: Literal["openai", "anthropic"]
+    model: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")]
+
+
 class ModelTable(BaseModel):
     """One model: what it can do, what it takes, its name at each aggregator.
 
@@ -64,6 +73,7 @@ class ModelTable(BaseModel):
         efforts: the `reasoning_effort`s it takes, another becomes the nearest; empty: dropped.
         ids: its name at each aggregator.
         usd_per_mtok: its own price, as `Price.of` takes it, in place of the list's.
+        batch: its batch endpoint; None: batch jobs ask it in real time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -78,3 +88,4 @@ class ModelTable(BaseModel):
     efforts: list[Effort] | None = None
     ids: Annotated[dict[str, str], Field(min_length=1)]
     usd_per_mtok: dict[str, Any] | None = None
+    batch: BatchTable | None = None

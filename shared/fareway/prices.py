@@ -189,6 +189,8 @@ def _nested(name: str, rates: object, nested: Sequence[str]) -> Price:
         raise ValueError(f"{name}: {error}") from error
 
 
+#: Names that a table remembers the price of; callers may name any.
+_FOUND = 1_024
 FREE = Price(Decimal(0), Decimal(0))
 #: OpenRouter's suffixes that change the way to a model and not its price; others, as `:thinking`,
 #: are models of their own in its list. Source: openrouter.ai/docs/guides/routing/model-variants.
@@ -217,6 +219,7 @@ class PriceTable:
     listed: Mapping[str, Mapping[str, Any]]
     overrides: Mapping[str, Price] = field(default_factory=dict)
     _made: dict[str, Price] = field(default_factory=dict, repr=False, compare=False)
+    _found: dict[str, Price | None] = field(default_factory=dict, repr=False, compare=False)
 
     def find(self, model: str) -> Price | None:
         """The price of a model as an upstream names it; None where it is not known.
@@ -224,6 +227,14 @@ class PriceTable:
         `openai/gpt-5`, `gpt-5`, `gpt-5-2025-08-07` and `GPT-5` all find GPT-5. An
         aggregator's own entry (with the vendor before the slash) goes before the vendor's.
         """
+        if model not in self._found:
+            found = self._find(model)
+            if len(self._found) >= _FOUND:
+                return found
+            self._found[model] = found
+        return self._found[model]
+
+    def _find(self, model: str) -> Price | None:
         name = canonical(model)
         if (price := self._known(name)) is not None:
             return price
@@ -251,7 +262,7 @@ class PriceTable:
     def with_overrides(self, overrides: Mapping[str, Price]) -> PriceTable:
         """The same table with the policy's own prices before the list's."""
         own = {canonical(model): price for model, price in overrides.items()}
-        return replace(self, overrides=own)
+        return PriceTable(self.version, self.listed, own, self._made)
 
 
 def _spellings(name: str) -> list[str]:

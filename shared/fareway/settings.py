@@ -40,6 +40,8 @@ class Settings:
     ledger_bucket: str = ""
     ledger_budget_ms: int = 1500
     ledger_database: str = ""
+    batch_bucket: str = ""
+    batch_rpm: int = 600
     athena_workgroup: str = ""
     upstream_secret: str = ""
     deadline_ms: int = 60_000
@@ -86,6 +88,8 @@ class Settings:
             ledger_bucket=env.get("FAREWAY_LEDGER_BUCKET", ""),
             ledger_budget_ms=number("FAREWAY_LEDGER_BUDGET_MS", 1500),
             ledger_database=env.get("FAREWAY_LEDGER_DATABASE", ""),
+            batch_bucket=env.get("FAREWAY_BATCH_BUCKET", ""),
+            batch_rpm=number("FAREWAY_BATCH_RPM", 600),
             athena_workgroup=env.get("FAREWAY_ATHENA_WORKGROUP", ""),
             upstream_secret=env.get("FAREWAY_UPSTREAM_SECRET", ""),
             port=number("AWS_LWA_PORT", 8080),

@@ -32,6 +32,7 @@ def test_what_must_call_a_person_does(alarms: Alarms) -> None:
         "Unclassified",
         "Errors",
         "Throttles",
+        "ExecutionsFailed",
     }
 
 
@@ -48,18 +49,21 @@ def test_an_average_is_a_share_and_so_its_threshold(alarms: Alarms) -> None:
             assert 0 < float(alarm["Threshold"]) < 1, name
 
 
-def test_the_other_alarms_are_of_functions(alarms: Alarms) -> None:
+def test_the_other_alarms_are_of_functions_and_the_batch_machine(alarms: Alarms) -> None:
     told = set()
     for alarm in alarms.values():
         if alarm["Namespace"] != NAMESPACE:
-            assert alarm["Namespace"] == "AWS/Lambda"
-            ((name, function),) = [(d["Name"], d["Value"]["Ref"]) for d in alarm["Dimensions"]]
-            assert name == "FunctionName"
-            told.add((function, alarm["MetricName"]))
+            ((name, of),) = [(d["Name"], d["Value"]["Ref"]) for d in alarm["Dimensions"]]
+            assert (alarm["Namespace"], name) in {
+                ("AWS/Lambda", "FunctionName"),
+                ("AWS/States", "StateMachineArn"),
+            }
+            told.add((of, alarm["MetricName"]))
     assert told == {
         ("ApiFunction", "Errors"),
         ("ApiFunction", "Throttles"),
         ("TuneFunction", "Errors"),
+        ("BatchMachine", "ExecutionsFailed"),
     }
 
 

@@ -1,10 +1,11 @@
-"""The command line: `fareway route|classify|label|train|eval|profile|serve|keys|report|...`."""
+"""The command line: `fareway route|classify|label|train|eval|profile|serve|report|batch|...`."""
 
 from __future__ import annotations
 
 import typer
 
 from fareway.cli import (
+    batch,
     evaluate,
     events,
     explain,
@@ -35,6 +36,9 @@ app.command("report")(report.show)
 app.command("explain")(explain.explain)
 app.command("tune")(tune.tune)
 app.command("replay-events")(events.replay_events)
+app.add_typer(
+    batch.app, name="batch", help="A file of prompts -> answers at half price, in the file's order."
+)
 app.add_typer(
     keys.app, name="keys", help="Create, list, change and revoke the endpoint's bearer keys."
 )

@@ -183,7 +183,7 @@ async def _answer(response: ClientResponse) -> dict[str, Any]:
     except FAULTS as error:
         raise lost(error, "connection_lost") from error
     if response.status != 200:
-        raise _failure(response.status, answer, response.headers)
+        raise failure_of(response.status, answer, response.headers)
     if answer is None:
         raise ProviderError("bad_body", status=200, retryable=True)
     return answer
@@ -197,9 +197,10 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _failure(
+def failure_of(
     status: int, answer: dict[str, Any] | None, headers: Mapping[str, str]
 ) -> ProviderError:
+    """A status that says no, with its body and headers -> what it means."""
     error = (answer or {}).get("error")
     if status in CALLERS_FAULT:
         told: Mapping[str, Any] = error if isinstance(error, dict) else {"message": error}
@@ -240,7 +241,7 @@ def error_in_body(answer: Mapping[str, Any]) -> None:
         code = error.get("code") if isinstance(error, dict) else None
         status = int(str(code)) if str(code).isdigit() else 0
         if status >= 400:
-            raise _failure(status, dict(answer), {})
+            raise failure_of(status, dict(answer), {})
         raise ProviderError("error_in_body", status=200, retryable=True)
     choices = answer.get("choices")
     for choice in choices if isinstance(choices, list) else ():
