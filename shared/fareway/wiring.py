@@ -75,8 +75,8 @@ def build(settings: Settings) -> Gateway:
     policy = load_policy(file)
     aws, rules = Aws(), policy.attempts
     http = Http()
-    upstream_keys = _upstream_keys(settings)
-    aggregators = _aggregators(settings, policy, upstream_keys, http)
+    upstream_keys = upstream_keys_of(settings)
+    aggregators = aggregators_of(settings, policy, upstream_keys, http)
     if not aggregators:
         log("warning", "no aggregator has a key", aggregators=list(policy.aggregators))
     budgets = Budgets(aws, settings.spend_table)
@@ -162,7 +162,7 @@ def load_teacher(settings: Settings, policy: Policy, http: Http) -> Teacher:
     Raises:
         ConfigError: it names none, or one at an aggregator that has no key.
     """
-    return _teacher(settings, policy, _upstream_keys(settings), http)
+    return _teacher(settings, policy, upstream_keys_of(settings), http)
 
 
 def _router_teacher(
@@ -189,7 +189,7 @@ def _teacher(settings: Settings, policy: Policy, keys: Mapping[str, str], http: 
     else:
         assert table.aggregator is not None
         variable = f"{table.aggregator.upper()}_API_KEY"
-        known = _aggregators(settings, policy, keys, http)
+        known = aggregators_of(settings, policy, keys, http)
         if table.aggregator not in known:
             raise ConfigError("[classifier]", [f"{table.aggregator} has no key: set {variable}"])
         endpoint = known[table.aggregator]
@@ -197,7 +197,7 @@ def _teacher(settings: Settings, policy: Policy, keys: Mapping[str, str], http: 
     return Teacher(endpoint, table.model, table.budget_ms / 1000, breakers)
 
 
-def _aggregators(
+def aggregators_of(
     settings: Settings, policy: Policy, keys: Mapping[str, str], http: Http
 ) -> dict[str, Aggregator]:
     """Those of the policy that have a key, in its order."""
@@ -222,7 +222,7 @@ def _memory_secret(upstream_keys: Mapping[str, str]) -> bytes:
     return hashlib.sha256(json.dumps(["memory", upstream_keys], sort_keys=True).encode()).digest()
 
 
-def _upstream_keys(settings: Settings) -> dict[str, str]:
+def upstream_keys_of(settings: Settings) -> dict[str, str]:
     """Keys by aggregator; the environment's go before the secret's."""
     return _secret_keys(settings) | dict(settings.upstream_keys)
 

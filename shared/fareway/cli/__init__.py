@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from fareway.cli import (
+    doctor,
     evaluate,
     events,
     explain,
@@ -32,6 +33,7 @@ app.command("serve")(serve.serve)
 app.command("report")(report.show)
 app.command("explain")(explain.explain)
 app.command("tune")(tune.tune)
+app.command("doctor")(doctor.doctor)
 app.command("replay-events")(events.replay_events)
 app.add_typer(
     keys.app, name="keys", help="Create, list, change and revoke the endpoint's bearer keys."
