@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +72,13 @@ def build(settings: Settings) -> Gateway:
     Raises:
         ConfigError: a faulty policy, or upstream keys that cannot be read.
     """
-    file = policy_in_force(settings)
-    policy = load_policy(file)
+    with ThreadPoolExecutor(1) as beside:  # while AWS is asked
+        loading = beside.submit(load_classifier, settings)
+        file = policy_in_force(settings)
+        policy = load_policy(file)
+        upstream_keys = upstream_keys_of(settings)
     aws, rules = Aws(), policy.attempts
     http = Http()
-    upstream_keys = upstream_keys_of(settings)
     aggregators = aggregators_of(settings, policy, upstream_keys, http)
     if not aggregators:
         log("warning", "no aggregator has a key", aggregators=list(policy.aggregators))
@@ -96,7 +99,7 @@ def build(settings: Settings) -> Gateway:
     )
     verdicts = Verdicts(
         policy.version,
-        load_classifier(settings),
+        loading.result(),
         memory,
         settings.classifier_budget_ms / 1000,
         _router_teacher(settings, policy, upstream_keys, http),
