@@ -9,7 +9,8 @@ the layers' packages are imported, pruned and compiled as they go to Lambda, els
 environment's. Lambda's own part (fetching the code, starting the sandbox) is not in it.
 
 The tables tell where the time goes, by top-level package, in one start under `-X importtime`, and
-what memory sizes would make of the processor's time, and cost. The last line of `--json` is {"fareway_init_ms": ms, "bare_init_ms": ms, "ratio": x, ...}.
+what memory sizes would make of the processor's time, and cost. The last line of `--json` is
+{"fareway_init_ms": ms, "bare_init_ms": ms, "ratio": x, ...}.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / ".aws-sam" / "build"
 ROUNDS = 11
-#: docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html; aws.amazon.com/lambda/pricing: x86,
-#: us-east-1, the first 6 billion GB-seconds of a month.
+#: docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html and aws.amazon.com/lambda/pricing:
+#: x86, us-east-1, the first 6 billion GB-seconds of a month.
 VCPU_MB, GB_SECOND_USD = 1769, 0.0000166667
 BARE = """
 from fastapi import FastAPI

@@ -42,6 +42,7 @@ class Settings:
     ledger_database: str = ""
     athena_workgroup: str = ""
     upstream_secret: str = ""
+    new_version: str = ""
     deadline_ms: int = 60_000
     port: int = 8080
     metrics: str = ""
@@ -88,6 +89,7 @@ class Settings:
             ledger_database=env.get("FAREWAY_LEDGER_DATABASE", ""),
             athena_workgroup=env.get("FAREWAY_ATHENA_WORKGROUP", ""),
             upstream_secret=env.get("FAREWAY_UPSTREAM_SECRET", ""),
+            new_version=env.get("FAREWAY_NEW_VERSION", ""),
             port=number("AWS_LWA_PORT", 8080),
             deadline_ms=number("FAREWAY_DEADLINE_MS", 60_000),
             metrics=env.get("FAREWAY_METRICS", ""),
