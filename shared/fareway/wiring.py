@@ -51,6 +51,7 @@ class Gateway:
 
     settings: Settings
     policy: Policy
+    classifier: Classifier | None
     keys: Keys
     rates: Rates
     budgets: Budgets
@@ -66,17 +67,21 @@ class Gateway:
         await self.aws.close()
 
 
-def build(settings: Settings) -> Gateway:
+def build(settings: Settings, classifier: Classifier | None = None) -> Gateway:
     """Puts a Gateway together.
+
+    Args:
+        classifier: one that is loaded already.
 
     Raises:
         ConfigError: a faulty policy, or upstream keys that cannot be read.
     """
     with ThreadPoolExecutor(1) as beside:  # while AWS is asked
-        loading = beside.submit(load_classifier, settings)
+        loading = None if classifier else beside.submit(load_classifier, settings)
         file = policy_in_force(settings)
         policy = load_policy(file)
         upstream_keys = upstream_keys_of(settings)
+    classifier = loading.result() if loading else classifier
     aws, rules = Aws(), policy.attempts
     http = Http()
     aggregators = aggregators_of(settings, policy, upstream_keys, http)
@@ -99,7 +104,7 @@ def build(settings: Settings) -> Gateway:
     )
     verdicts = Verdicts(
         policy.version,
-        loading.result(),
+        classifier,
         memory,
         settings.classifier_budget_ms / 1000,
         _router_teacher(settings, policy, upstream_keys, http),
@@ -130,7 +135,7 @@ def build(settings: Settings) -> Gateway:
     rates = Rates(aws, settings.spend_table)
     opinions = Opinions(aws, settings.ledger_bucket, settings.ledger_budget_ms / 1000)
     feedback = Feedback(policy.escalation, sessions, decisions, corrections, opinions)
-    return Gateway(settings, policy, keys, rates, budgets, router, feedback, aws, http)
+    return Gateway(settings, policy, classifier, keys, rates, budgets, router, feedback, aws, http)
 
 
 def load_shadow(policy: Policy, folder: Path) -> Policy | None:

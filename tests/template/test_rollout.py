@@ -113,3 +113,17 @@ def test_the_preflight_may_do_just_this(resources: dict[str, Any]) -> None:
         "codedeploy:PutLifecycleEventHookExecutionStatus",
     }
     assert allowed["lambda:InvokeFunction"] == "ApiFunction.Version"
+
+
+def test_published_versions_start_from_a_snapshot(rolled_out: tuple[str, dict[str, Any]]) -> None:
+    _, resources = rolled_out
+    function = resources["ApiFunction"]["Properties"]
+    snapshot = {
+        "Fn::If": ["HasSnapStart", {"ApplyOn": "PublishedVersions"}, {"Ref": "AWS::NoValue"}]
+    }
+    assert function["SnapStart"] == snapshot
+    # what SnapStart supports: docs.aws.amazon.com/lambda/latest/dg/snapstart.html
+    assert function["Runtime"] == "python3.13"
+    assert not {"EphemeralStorage", "FileSystemConfigs", "ImageUri"} & set(function)
+    alias = resources["ApiFunctionAliaslive"]["Properties"]
+    assert "ProvisionedConcurrencyConfig" not in alias
