@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 #: Layer -> what the function imports; all that these need follows from the lock.
 LAYERS = {
-    "dependencies": ("aioboto3", "boto3", "fastapi", "httpx", "mangum", "pydantic", "uvicorn"),
+    "dependencies": ("aioboto3", "boto3", "certifi", "fastapi", "mangum", "pydantic", "uvicorn"),
     "inference": ("numpy", "onnxruntime", "tokenizers"),
 }
 

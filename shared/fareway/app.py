@@ -109,9 +109,10 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
         return _json(explained(routed, asking.bounds), request.state.rate | headers(routed))
 
     @app.get("/v1/decisions/{id}")
-    async def decisions(request: Request, id: str) -> Response:
+    async def decisions(request: Request) -> Response:
         caller = await gateway.keys.caller(request.headers.get("authorization"))
-        return _json((await gateway.feedback.decision(caller, id)).told)
+        # a typed argument would have FastAPI import pydantic's first version at the start
+        return _json((await gateway.feedback.decision(caller, request.path_params["id"])).told)
 
     @app.post("/v1/feedback")
     async def feedback(request: Request) -> Response:

@@ -44,6 +44,7 @@ class Settings:
     batch_rpm: int = 600
     athena_workgroup: str = ""
     upstream_secret: str = ""
+    new_version: str = ""
     deadline_ms: int = 60_000
     port: int = 8080
     metrics: str = ""
@@ -92,6 +93,7 @@ class Settings:
             batch_rpm=number("FAREWAY_BATCH_RPM", 600),
             athena_workgroup=env.get("FAREWAY_ATHENA_WORKGROUP", ""),
             upstream_secret=env.get("FAREWAY_UPSTREAM_SECRET", ""),
+            new_version=env.get("FAREWAY_NEW_VERSION", ""),
             port=number("AWS_LWA_PORT", 8080),
             deadline_ms=number("FAREWAY_DEADLINE_MS", 60_000),
             metrics=env.get("FAREWAY_METRICS", ""),

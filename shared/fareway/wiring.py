@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,7 @@ class Gateway:
 
     settings: Settings
     policy: Policy
+    classifier: Classifier | None
     keys: Keys
     rates: Rates
     budgets: Budgets
@@ -69,17 +71,23 @@ class Gateway:
         await self.aws.close()
 
 
-def build(settings: Settings) -> Gateway:
+def build(settings: Settings, classifier: Classifier | None = None) -> Gateway:
     """Puts a Gateway together.
+
+    Args:
+        classifier: one that is loaded already.
 
     Raises:
         ConfigError: a faulty policy, or upstream keys that cannot be read.
     """
-    file = policy_in_force(settings)
-    policy = load_policy(file)
+    with ThreadPoolExecutor(1) as beside:  # while AWS is asked
+        loading = None if classifier else beside.submit(load_classifier, settings)
+        file = policy_in_force(settings)
+        policy = load_policy(file)
+        upstream_keys = upstream_keys_of(settings)
+    classifier = loading.result() if loading else classifier
     aws, rules = Aws(), policy.attempts
     http = Http()
-    upstream_keys = read_upstream_keys(settings)
     aggregators = aggregators_of(settings, policy, upstream_keys, http)
     if not aggregators:
         log("warning", "no aggregator has a key", aggregators=list(policy.aggregators))
@@ -100,7 +108,7 @@ def build(settings: Settings) -> Gateway:
     )
     verdicts = Verdicts(
         policy.version,
-        load_classifier(settings),
+        classifier,
         memory,
         settings.classifier_budget_ms / 1000,
         _router_teacher(settings, policy, upstream_keys, http),
@@ -133,7 +141,9 @@ def build(settings: Settings) -> Gateway:
     feedback = Feedback(policy.escalation, sessions, decisions, corrections, opinions)
     has_lake = settings.athena_workgroup and settings.ledger_database
     savings = Savings(policy, partial(_athena, settings) if has_lake else None)
-    return Gateway(settings, policy, keys, rates, budgets, router, feedback, savings, aws, http)
+    return Gateway(
+        settings, policy, classifier, keys, rates, budgets, router, feedback, savings, aws, http
+    )
 
 
 def load_shadow(policy: Policy, folder: Path) -> Policy | None:
@@ -168,7 +178,7 @@ def load_teacher(settings: Settings, policy: Policy, http: Http) -> Teacher:
     Raises:
         ConfigError: it names none, or one at an aggregator that has no key.
     """
-    return _teacher(settings, policy, read_upstream_keys(settings), http)
+    return _teacher(settings, policy, upstream_keys_of(settings), http)
 
 
 def _router_teacher(
@@ -235,7 +245,7 @@ def _memory_secret(upstream_keys: Mapping[str, str]) -> bytes:
     return hashlib.sha256(json.dumps(["memory", upstream_keys], sort_keys=True).encode()).digest()
 
 
-def read_upstream_keys(settings: Settings) -> dict[str, str]:
+def upstream_keys_of(settings: Settings) -> dict[str, str]:
     """Keys by aggregator; the environment's go before the secret's."""
     return _secret_keys(settings) | dict(settings.upstream_keys)
 

@@ -17,7 +17,7 @@ from fareway.providers.batch_api import BatchProvider, Client
 from fareway.providers.http import Http
 from fareway.providers.openai_batch import OpenAIBatch
 from fareway.settings import Settings
-from fareway.wiring import aggregators_of, read_upstream_keys
+from fareway.wiring import aggregators_of, upstream_keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def build_batch(settings: Settings, policy: Policy, http: Http) -> Batching:
     Raises:
         ConfigError: upstream keys that cannot be read.
     """
-    keys, rules = read_upstream_keys(settings), policy.attempts
+    keys, rules = upstream_keys_of(settings), policy.attempts
     aggregators = aggregators_of(settings, policy, keys, http)
 
     def client(name: str, url: str, headers: Mapping[str, str]) -> Client:

@@ -14,6 +14,12 @@ from local.cloud import ROOT, TOOLS
 
 Resources = dict[str, dict[str, Any]]
 
+#: What may have a star: a prefix of a bucket, executions of our machine, what SAM names after the stack.
+NARROW = re.compile(
+    r"\$\{(Ledger|Batch)Bucket\.Arn\}(/[a-z-]+)+/\*$"
+    r"|:execution:\$\{AWS::StackName\}-batch:\*$"
+    r"|deploymentgroup:\$\{AWS::StackName\}-ServerlessDeploymentApplication-\*/\*$"
+)
 #: Where CloudFormation knows no tags.
 UNTAGGED = {
     "AWS::Athena::NamedQuery",
@@ -24,12 +30,6 @@ UNTAGGED = {
     "AWS::S3::BucketPolicy",
     "AWS::Serverless::LayerVersion",
 }
-
-
-#: What may end in a star: a prefix of a bucket of ours, executions of our machine.
-WITHIN_OURS = re.compile(
-    r"\$\{(Ledger|Batch)Bucket\.Arn\}(/[a-z-]+)+/\*$|:execution:\$\{AWS::StackName\}-batch:\*$"
-)
 
 
 def of_type(resources: Resources, kind: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_no_permission_is_wider_than_its_use(resources: Resources) -> None:
         for target in as_list(statement["Resource"]):
             assert isinstance(target, dict), f"{role}: {target} is no resource of ours"
             text = str(next(iter(target.values())))
-            assert "*" not in text or WITHIN_OURS.search(text), role
+            assert "*" not in text or NARROW.search(text), role
 
 
 def test_a_request_may_do_just_this(resources: Resources) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from fareway.cli import (
     batch,
+    doctor,
     evaluate,
     events,
     explain,
@@ -35,6 +36,7 @@ app.command("profile")(profile.profile)
 app.command("report")(report.show)
 app.command("explain")(explain.explain)
 app.command("tune")(tune.tune)
+app.command("doctor")(doctor.doctor)
 app.command("replay-events")(events.replay_events)
 app.add_typer(
     batch.app, name="batch", help="A file of prompts -> answers at half price, in the file's order."
