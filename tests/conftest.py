@@ -15,6 +15,12 @@ from moto.server import ThreadedMotoServer
 from fareway.aws import Aws
 from local import stack
 from local.cloud import LocalCloudError, aws_env, start_ministack
+from tests.canaries import (  # noqa: F401, its hooks: no prompt, answer or key is logged
+    pytest_configure,
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 from tests.llm import LLM, llm_server
 
 

@@ -55,7 +55,6 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(FarewayError, _fareway_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _left)
-    app.add_exception_handler(Exception, _bug)
 
     _answering(app, gateway)
     _telling(app, gateway)
@@ -216,10 +215,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _left(_: Request, __: Exception) -> Response:
     """The caller is gone: nobody reads this, but it must not count as a failure of ours."""
     return Response(status_code=CALLER_LEFT)
-
-
-async def _bug(_: Request, error: Exception) -> Response:
-    """What nobody foresaw: the type goes to the log, nothing of it to the caller."""
-    log("error", "unexpected error", error=type(error).__name__)
-    body = FarewayError("Something failed inside Fareway. The request can be retried.").body()
-    return _json(body, status=500)

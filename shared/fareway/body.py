@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isinf
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,7 +32,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         code="json_too_deep",
     )
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise BadRequest(
             f"The request body is not UTF-8 (byte {error.start}).", code="invalid_json"
@@ -49,6 +50,14 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    """`1e999` is infinite to Python, which would send it on as `Infinity`: no JSON."""
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
 
 
 def _depth(body: object) -> int:

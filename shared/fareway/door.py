@@ -94,6 +94,6 @@ def time_left_ms(request: Request, deadline_ms: int) -> float:
         return deadline_ms
     try:
         until_ms = float(json.loads(adapter)["deadline"])  # as the Lambda Web Adapter tells it
-    except (ValueError, TypeError, KeyError):
-        return deadline_ms
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return deadline_ms  # a caller may send the header too, with anything in it
     return min(float(deadline_ms), max(0.0, until_ms - time.time() * 1000 - RESERVE_MS))

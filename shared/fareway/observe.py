@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fareway.errors import FarewayError
+from fareway.log import log
 from fareway.metrics import Facts, request_line
 from fareway.relay import CALLER_LEFT
 from fareway.trace import Trace
 
 #: Health checks and the savings page: they would thin out the failures.
 UNCOUNTED = ("/healthz", "/dashboard", "/v1/admin/")
+_BUG = FarewayError("Something failed inside Fareway. The request can be retried.")
 TRACE_HEADERS = ("traceparent", "tracestate", "x-amzn-trace-id")
 
 
@@ -25,6 +30,9 @@ class Observed:
     It stands outside of the error handlers, so that what was refused and what crashed is counted
     too. A stream is over when its last byte is out, or its client gone. What is UNCOUNTED has no
     line.
+
+    A bug ends here: its type and place go to the log. Servers would write its traceback, and an
+    exception's text may be a prompt.
 
     Args:
         stage: which deployment this is.
@@ -48,11 +56,12 @@ class Observed:
         scope.setdefault("state", {}).update(trace=trace, facts=facts, alone=alone)
         self._serving += 1
         status = CALLER_LEFT  # until there is an answer
+        begun_answering = False
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun_answering
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun_answering = message["status"], True
                 MutableHeaders(scope=message)["x-fareway-trace-id"] = trace.trace_id
             await send(message)
 
@@ -60,7 +69,10 @@ class Observed:
             await self.app(scope, receive, sending)
         except Exception as error:
             status, facts.error = 500, type(error).__name__
-            raise
+            log("error", "unexpected error", error=facts.error, at=_place(error))
+            if begun_answering:
+                raise FarewayError(f"The answer broke off: {facts.error}") from None
+            await JSONResponse(_BUG.body(), status)(scope, receive, sending)
         finally:
             self._serving -= 1
             path = getattr(scope.get("route"), "path", "unknown")
@@ -78,6 +90,14 @@ class Observed:
                         ended_at=time.time(),
                     )
                 )
+
+
+def _place(error: BaseException) -> str:
+    """`route.py:120`, where it was raised."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
 
 
 def _write(line: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from local.cloud import ROOT, TOOLS
 
 Resources = dict[str, dict[str, Any]]
 
-#: What may have a star: a prefix of a bucket, executions of our machine, what SAM names after the stack.
+#: What may have a star: a prefix of a bucket, executions of our machine, what SAM names itself.
 NARROW = re.compile(
     r"\$\{(Ledger|Batch)Bucket\.Arn\}(/[a-z-]+)+/\*$"
     r"|:execution:\$\{AWS::StackName\}-batch:\*$"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from fareway.observe import Observed
 from fareway.providers.aggregator import Aggregator
 from fareway.settings import Settings
 from fareway.wiring import build
+from local.serving import serve
 from tests.answering import Answering
 from tests.builders import a_chat, a_completion, a_verdict, an_event
 
@@ -315,3 +317,35 @@ async def test_a_caller_that_leaves_is_no_failure_of_ours(world):
     (line,) = map(json.loads, out.splitlines())
     assert (line["status"], line["Failures5xx"], line["Rejected4xx"]) == (499, 0, 1)
     assert "unexpected error" not in err
+
+
+class Bare:
+    """An app that fails with a prompt in its exception, before or after its answer has begun."""
+
+    def __init__(self, begun: bool) -> None:
+        self.begun = begun
+
+    async def __call__(self, scope, receive, send):
+        if self.begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise KeyError("my unmistakable prompt")
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before", "after"])
+def test_a_bugs_traceback_is_in_no_servers_log(begun, caplog, capfd):
+    """An exception's text may be a prompt; uvicorn logs the traceback of what leaves an app."""
+    with serve(Observed(Bare(begun), "test", emf=True)) as url:
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        if begun:
+            with pytest.raises(httpx.RemoteProtocolError):
+                httpx.get(url)
+        else:
+            answer = httpx.get(url)
+            assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+    out, err = capfd.readouterr()
+    assert "unmistakable" not in caplog.text + out + err
+    (told,) = [json.loads(x) for x in err.splitlines() if "unexpected error" in x]
+    assert (told["error"], told["at"].split(":")[0]) == ("KeyError", "test_observe.py")
+    assert json.loads(out.splitlines()[0])["status"] == 500
+    assert ("broke off" in caplog.text + err) is begun  # uvicorn did log it

@@ -169,9 +169,9 @@ def test_a_faulty_table_is_named(tmp_path, table, says):
         ('base_url = "http://llm/v1"\nmodel = "m"', {"teacher": "t"}, "http://llm/v1", "t"),
         (
             'aggregator = "openrouter"\nmodel = "m"',
-            {"openrouter": "o"},
+            {"openrouter": "sk-openrouter"},
             "https://openrouter.ai/api/v1",
-            "o",
+            "sk-openrouter",
         ),
     ],
     ids=["own endpoint", "own endpoint with a key", "aggregator"],

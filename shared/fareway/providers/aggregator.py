@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from math import isnan
 from time import time
 from typing import Any
 
@@ -38,6 +39,8 @@ from fareway.wire import words
 CALLERS_FAULT = frozenset({400, 413, 415, 422})
 #: Our account at this aggregator: no key, no credit, or no right. Another aggregator may answer.
 ACCOUNTS_FAULT = frozenset({401, 402, 403})
+#: Whatever an upstream says: `inf` is a number too.
+LONGEST_WAIT_S = 86_400.0
 RETRYABLE = frozenset({408, 409, 425, 429})
 #: What aiohttp raises where there is no answer, or half of one.
 FAULTS = (ClientError, TimeoutError, OSError)
@@ -217,17 +220,17 @@ def failure_of(
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds from now; the header holds seconds or a date (RFC 9110, 10.2.3)."""
+    """Seconds from now, a day at most; the header holds seconds or a date (RFC 9110, 10.2.3)."""
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time()
+        except (ValueError, OverflowError):
+            return None
+    return None if isnan(seconds) else min(max(0.0, seconds), LONGEST_WAIT_S)
 
 
 def error_in_body(answer: Mapping[str, Any]) -> None:
