@@ -15,7 +15,8 @@ from typing import Any
 from fareway.aws import FAILURES, Aws, condition_failed
 from fareway.escalate import above
 from fareway.log import log
-from fareway.policy import TIERS, Escalation, Tier
+from fareway.policy import TIERS, Tier
+from fareway.policy_tables import Escalation
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from fareway.circuits import Circuits
 from fareway.decide import Candidate
 from fareway.errors import AllCandidatesFailed, ProviderError
 from fareway.log import log
-from fareway.policy import Attempts
+from fareway.policy_tables import Attempts
 from fareway.providers.aggregator import Aggregator
 
 T = TypeVar("T")

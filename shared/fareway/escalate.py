@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from fareway.asks import Needs
 from fareway.decide import Lift, tier_candidates
 from fareway.follow_up import FollowUp
-from fareway.policy import TIERS, Escalation, Policy, Tier
+from fareway.policy import TIERS, Policy, Tier
+from fareway.policy_tables import Escalation
 from fareway.prices import Usage
 
 #: How long a provider's prompt cache is taken to last after its use, seconds. Sources:

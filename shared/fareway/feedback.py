@@ -24,7 +24,7 @@ from fareway.errors import DecisionNotFound, MemoryUnavailable
 from fareway.escalate import Answered, Session, after_rating
 from fareway.lake import FeedbackRow
 from fareway.opinions import Opinions
-from fareway.policy import Escalation
+from fareway.policy_tables import Escalation
 from fareway.sessions import Sessions
 
 Reason = Literal["wrong", "unclear", "incomplete", "unsafe", "too_slow", "other"]

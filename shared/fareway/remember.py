@@ -18,7 +18,7 @@ from fareway.decisions import Decisions, Remembered
 from fareway.escalate import Answered, Session, after_turn
 from fareway.explain import explained
 from fareway.log import log
-from fareway.policy import Escalation
+from fareway.policy_tables import Escalation
 from fareway.record import Asked, Routed
 from fareway.sessions import Sessions
 from fareway.wire import Request

@@ -8,7 +8,7 @@ from html import escape
 from fareway.athena import Row
 from fareway.chart import bars, columns
 from fareway.report import Details, Report, saved_share, usd
-from fareway.sheets import Sheet, days
+from fareway.sheet import Sheet, days
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2530;--soft:#5b6875;--paper:#fff;--line:#dde3e9;

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 
 from fareway.athena import Row
 from fareway.prices import PriceTable
 from fareway.report import Details, Report, saved_share, usd
 from fareway.reprice import Repriced, reconciled
+from fareway.sheet import Sheet, days, ms_text, percent_text, usd_text
 
 #: Wasted calls that are shown; the sums tell of all.
 SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table.
-
-    Args:
-        about: what it tells, a sentence or two.
-        headings: of the columns; empty for rows of a name and a value.
-        names: how many columns, from the left, hold names; the others hold figures.
-    """
-
-    title: str
-    about: str
-    headings: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    names: int = 1
 
 
 def main_sheets(figures: Report, against: tuple[str, Repriced] | None = None) -> list[Sheet]:
@@ -64,10 +46,6 @@ def detail_sheets(figures: Details, prices: PriceTable) -> list[Sheet]:
     return [sheet for sheet in sheets if sheet.rows]
 
 
-def days(first: date, last: date) -> str:
-    return str(first) if first == last else f"{first} to {last}"
-
-
 def _money(title: str, about: str, rows: Sequence[Row], names: tuple[str, ...]) -> Sheet:
     unpriced = any(int(row["unpriced"] or 0) for row in rows)
     headings = ("requests", "USD", "all-premium", "saved", *(["unpriced"] if unpriced else []))
@@ -79,9 +57,9 @@ def _money(title: str, about: str, rows: Sequence[Row], names: tuple[str, ...]) 
             (
                 *(str(row[name]) for name in names),
                 str(row["requests"]),
-                _usd(row["cost_usd"]),
-                _usd(row["baseline_usd"]),
-                _percent(saved_share(row)),
+                usd_text(row["cost_usd"]),
+                usd_text(row["baseline_usd"]),
+                percent_text(saved_share(row)),
                 *([str(row["unpriced"])] if unpriced else []),
             )
             for row in rows
@@ -107,8 +85,8 @@ def _totals(figures: Report, against: tuple[str, Repriced] | None) -> list[tuple
         rows.append(("unpriced, not in the sums", str(totals["unpriced"])))
     if int(totals["estimated"] or 0):
         rows.append(("estimated, in the sums", str(totals["estimated"])))
-    rows.append(("classifier, median", _ms(totals["classifier_p50_ms"]) + " ms"))
-    rows.append(("added by Fareway, median", _ms(totals["overhead_p50_ms"]) + " ms"))
+    rows.append(("classifier, median", ms_text(totals["classifier_p50_ms"]) + " ms"))
+    rows.append(("added by Fareway, median", ms_text(totals["overhead_p50_ms"]) + " ms"))
     return rows
 
 
@@ -139,7 +117,7 @@ def _wasted(rows: Sequence[Row]) -> Sheet:
                 *(str(row[name]) for name in ("key_id", "served_model")),
                 f"{row['complexity']} ({float(row['score'] or 0):.2f})",
                 *(str(row[name]) for name in ("prompt_tokens", "completion_tokens")),
-                _usd(row["cost_usd"]),
+                usd_text(row["cost_usd"]),
             )
             for row in rows[:SHOWN]
         ],
@@ -163,8 +141,8 @@ def _failed(rows: Sequence[Row]) -> Sheet:
                 str(row["tier"]),
                 str(row["served_model"]),
                 *(str(row[column]) for column in columns),
-                _percent(share(row)),
-                _usd(row["failed_usd"]),
+                percent_text(share(row)),
+                usd_text(row["failed_usd"]),
             )
             for row in rows
         ],
@@ -181,9 +159,9 @@ def _cache(rows: Sequence[Row]) -> Sheet:
             (
                 str(row["cache_hit"]),
                 str(row["requests"]),
-                _percent(float(row["share"] or 0)),
-                _ms(row["mean_cache_ms"]),
-                _ms(row["mean_classifier_ms"]),
+                percent_text(float(row["share"] or 0)),
+                ms_text(row["mean_cache_ms"]),
+                ms_text(row["mean_classifier_ms"]),
                 f"{float(row['saved_ms'] or 0) / 1000:.1f}",
                 f"{float(row['saved_usd'] or 0):.6f}",
             )
@@ -223,7 +201,7 @@ def _reliability(rows: Sequence[Row]) -> Sheet:
             (
                 name,
                 *(str(_total(of_it, column)) for column in columns),
-                _percent(_total(of_it, "failed") / max(1, _total(of_it, "requests"))),
+                percent_text(_total(of_it, "failed") / max(1, _total(of_it, "requests"))),
             )
             for name, of_it in sorted(
                 by_aggregator.items(), key=lambda i: -_total(i[1], "requests")
@@ -239,7 +217,7 @@ def _latency(rows: Sequence[Row]) -> Sheet:
         "Of answered requests; overhead is what Fareway added.",
         ("stage", "requests", *(column.removesuffix("_ms") for column in columns)),
         [
-            (str(row["stage"]), str(row["requests"]), *(_ms(row[column]) for column in columns))
+            (str(row["stage"]), str(row["requests"]), *(ms_text(row[column]) for column in columns))
             for row in rows
         ],
     )
@@ -257,7 +235,7 @@ def _reconciled(told: Mapping[tuple[str, str], Repriced]) -> Sheet:
                 str(sums.requests),
                 f"{sums.cost_usd:.6f}",
                 f"{sums.again_usd:.6f}",
-                _percent(float(sums.cost_usd / sums.again_usd - 1)) if sums.again_usd else "",
+                percent_text(float(sums.cost_usd / sums.again_usd - 1)) if sums.again_usd else "",
             )
             for (aggregator, model), sums in sorted(told.items(), key=lambda i: -i[1].cost_usd)
             if sums.requests
@@ -287,16 +265,3 @@ def _forecast(row: Row) -> Sheet:
 
 def _total(rows: Iterable[Row], column: str) -> int:
     return sum(int(row[column] or 0) for row in rows)
-
-
-def _usd(text: str | None) -> str:
-    """A sum of nothing priced is not known; it is not shown as 0."""
-    return "" if text is None else f"{Decimal(text):.6f}"
-
-
-def _ms(text: str | None) -> str:
-    return f"{float(text or 0):.1f}"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:z.1%}"

@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from fareway.corrections import Corrections, Tally
-from fareway.policy import Escalation
+from fareway.policy_tables import Escalation
 
 DAY = 24 * 3600
 

@@ -14,7 +14,7 @@ from fareway.circuits import Circuits
 from fareway.decide import Candidate
 from fareway.dispatch import Dispatcher, Trail
 from fareway.errors import AllCandidatesFailed, ProviderError, UpstreamRejected
-from fareway.policy import Attempts
+from fareway.policy_tables import Attempts
 from fareway.providers.aggregator import Aggregator
 from tests.answering import Answering, cut, refused, stalled
 from tests.builders import a_chat, a_completion, a_policy

@@ -7,7 +7,7 @@ import pytest
 from fareway.asks import Bounds, Needs
 from fareway.decide import Lift, decide
 from fareway.escalate import Answered, Session, Turn, after_rating, after_turn, lift, stay
-from fareway.policy import Escalation
+from fareway.policy_tables import Escalation
 from tests.builders import a_policy, a_verdict
 
 RULES = Escalation()

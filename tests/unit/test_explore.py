@@ -12,7 +12,8 @@ from fareway.dispatch import Trail
 from fareway.errors import ConfigError
 from fareway.explore import chances, explore, luck_of
 from fareway.judge import Judge
-from fareway.policy import TIERS, Exploration, Shadow, load_policy
+from fareway.policy import TIERS, load_policy
+from fareway.policy_tables import Exploration, Shadow
 from fareway.record import Asked, Routed, Shadowed, cost_event
 from fareway.wire import parse_chat
 from fareway.wiring import load_shadow

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from fareway.cli.console import err, progress_bar, stop
 from fareway.errors import BadRequest, ConfigError, TeacherDown
 from fareway.label import Labeller, Tally, pending, resume
-from fareway.policy import ClassifierTable, Policy, load_policy
+from fareway.policy import Policy, load_policy
+from fareway.policy_tables import ClassifierTable
 from fareway.providers.http import Http
 from fareway.rows import read_rows
 from fareway.settings import Settings

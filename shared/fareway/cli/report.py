@@ -23,7 +23,8 @@ from fareway.report import Report, details, report
 from fareway.report_html import page
 from fareway.reprice import repriced
 from fareway.settings import Settings
-from fareway.sheets import Sheet, detail_sheets, main_sheets
+from fareway.sheet import Sheet
+from fareway.sheets import detail_sheets, main_sheets
 
 
 def show(
