@@ -23,6 +23,7 @@ NARROW = re.compile(
 #: Where CloudFormation knows no tags.
 UNTAGGED = {
     "AWS::Athena::NamedQuery",
+    "AWS::CloudWatch::Dashboard",
     "AWS::Glue::Database",
     "AWS::Glue::Table",
     "AWS::Lambda::Permission",
