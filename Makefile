@@ -86,6 +86,7 @@ bench: .venv/.done ## measure speed on this machine
 	@$(RUN)python -m benchmarks.classifier
 	@$(RUN)python -m benchmarks.overhead
 	@$(RUN)python -m benchmarks.capacity
+	@$(RUN)python -m benchmarks.coldstart
 
 .venv-train/.teachers: models/training/requirements-teachers.txt .venv-train/.done
 	@.venv-train/bin/pip install -qq --no-deps -r $<

@@ -129,7 +129,7 @@ def _on_upstreams() -> None:
     from fareway import wiring
     from fareway.providers import aggregator
 
-    opened, answered = wiring._aggregators, aggregator._json_object
+    opened, answered = wiring.aggregators_of, aggregator._json_object
 
     def keyed(settings: Any, policy: Any, keys: Mapping[str, str], http: Any) -> Any:
         long = {n: k if len(k) >= KEY_SHORT else f"sk-canary-of-{n}-{k}" for n, k in keys.items()}
@@ -141,7 +141,7 @@ def _on_upstreams() -> None:
         WATCH.raw(content)
         return answered(content)
 
-    wiring._aggregators = keyed
+    wiring.aggregators_of = keyed
     aggregator._json_object = answer
 
 

@@ -97,13 +97,16 @@ def test_the_pruned_sdk_still_knows_our_services(built: Path, layers: list[Path]
                 async with session.client(service) as client:
                     print(client.meta.endpoint_url)
         asyncio.run(clients())
-        print(boto3.client("secretsmanager").meta.endpoint_url)
+        for service in ("secretsmanager", "lambda", "codedeploy"):
+            print(boto3.client(service).meta.endpoint_url)
     """)
     assert run(layers, built, code).split() == [
         "https://dynamodb.eu-west-1.amazonaws.com",
         "https://firehose.eu-west-1.amazonaws.com",
         "https://s3.eu-west-1.amazonaws.com",
         "https://secretsmanager.eu-west-1.amazonaws.com",
+        "https://lambda.eu-west-1.amazonaws.com",
+        "https://codedeploy.eu-west-1.amazonaws.com",
     ]
 
 
