@@ -468,19 +468,15 @@ def test_a_file_called_events_keeps_its_answers(cloud):
 
 
 def test_a_cancelled_job_is_collected_as_far_as_it_came(cloud):
-    cloud.simulation.looks = 99
     content = a_file("hard one", "usual two")
-    cloud.dying("created submissions/openai-gpt-5-0000/000/batch.json")
+    cloud.dying("created submissions/anthropic-.*/000/batch.json")  # the first that is sent
     with pytest.raises(Crash):
         cloud.upload(content)
     cloud.living()
-    cloud.simulation.looks = 1
     (job,) = [key for key in cloud.keys("batch/jobs/") if key.endswith("job.json")]
     cloud.s3.put_object(
         Bucket=BUCKET, Key=job.replace("job.json", "cancelled.json"), Body=b'{"at": 0}'
     )
-    for batch in cloud.simulation.jobs.values():
-        batch.looks = 0
     cloud.upload(content)
     assert cloud.summary()["statuses"] == {"succeeded": 1, "pending": 1}
     assert len(cloud.simulation.jobs) == 1
