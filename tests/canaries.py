@@ -20,6 +20,8 @@ KEY_SHORT = 6
 #: Of a long text this is looked for, piece by piece, so that a part of it gives it away.
 PIECE = 24
 LOOKED_AT = 8_192
+#: Words and pieces that are remembered: a leak is written soon after what leaks has come.
+MOST_WORDS, MOST_PIECES = 1_000, 50_000
 #: Names of a body's fields whose strings are what someone said, or who someone is.
 PRIVATE = (
     "content", "text", "input", "instructions", "prompt", "arguments", "refusal", "reasoning",
@@ -32,23 +34,28 @@ class Watch:
     """What must not be seen, and where it was.
 
     Args:
-        words: short texts and keys, each looked for as a whole.
+        keys: of callers and upstreams; all of the session's.
+        words: short texts, each looked for as a whole.
         pieces: of longer texts.
         seen: `where: what`, for a person to read; the secret itself is shown in part.
     """
 
+    keys: set[str] = field(default_factory=set)
     words: set[str] = field(default_factory=set)
     pieces: set[str] = field(default_factory=set)
     seen: list[str] = field(default_factory=list)
 
     def key(self, value: str) -> None:
         if len(value) >= KEY_SHORT and "-" in value:  # as all have; `premium` is no key
-            self.words.add(value)
+            self.keys.add(value)
 
     def text(self, value: str) -> None:
         """A text as it is, and as JSON writes it."""
         if len(value) < SHORT or len(set(value)) < 4:
             return
+        for held, most in ((self.words, MOST_WORDS), (self.pieces, MOST_PIECES)):
+            if len(held) > most:
+                held.clear()
         for form in {value[:LOOKED_AT], json.dumps(value[:LOOKED_AT])[1:-1]}:
             if len(form) < 2 * PIECE:
                 self.words.add(form)
@@ -78,7 +85,7 @@ class Watch:
 
     def line(self, where: str, text: str) -> None:
         """Looks through what was logged."""
-        for word in self.words:
+        for word in self.keys | self.words:
             if word in text:
                 self.seen.append(f"{where}: {word[:40]!r} in {text[:200]!r}")
                 return
