@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
+import math
 import random
 import re
 import threading
@@ -58,6 +60,7 @@ class Cloud:
     Args:
         ill: service -> illness, and the share of calls that meet it.
         calls: service and operation -> how often it was asked.
+        units: DynamoDB's, by table and "read" or "write".
     """
 
     url: str = ""
@@ -68,6 +71,7 @@ class Cloud:
     secret: str = "{}"
     ill: dict[Service, tuple[Illness, float]] = field(default_factory=dict)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    units: Counter[tuple[str, str]] = field(default_factory=Counter)
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -117,19 +121,25 @@ class Cloud:
 
     # DynamoDB
 
-    def _at(self, table: str, key: Item) -> Item | None:
-        return self.tables[table].get(key[self.keys[table]]["S"])
+    def _at(self, table: str, key: Item, reads: float = 0) -> Item | None:
+        """Args: reads: units of 4 kB; half of one where it need not be consistent."""
+        found = self.tables[table].get(key[self.keys[table]]["S"])
+        self.units[table, "read"] += reads * math.ceil(max(1, _bytes(found or {})) / 4096)
+        return found
 
     def _put(self, table: str, item: Item) -> None:
+        self.units[table, "write"] += math.ceil(_bytes(item) / 1024)
         self.tables[table][item[self.keys[table]]["S"]] = item
 
     def _GetItem(self, asked: Item) -> Item:
-        found = self._at(asked["TableName"], asked["Key"])
+        found = self._at(asked["TableName"], asked["Key"], _consistent(asked))
         return {"Item": found} if found else {}
 
     def _BatchGetItem(self, asked: Item) -> Item:
         wanted = asked["RequestItems"]
-        found = {t: [self._at(t, k) for k in wanted[t]["Keys"]] for t in wanted}
+        found = {
+            t: [self._at(t, k, _consistent(wanted[t])) for k in wanted[t]["Keys"]] for t in wanted
+        }
         return {"Responses": {t: [i for i in found[t] if i] for t in found}, "UnprocessedKeys": {}}
 
     def _BatchWriteItem(self, asked: Item) -> Item:
@@ -166,6 +176,19 @@ class Cloud:
                     item[name] = {"N": str(old + Decimal(values[words[1]]["N"]))}
         self._put(table, item)
         return {"Attributes": item} if asked.get("ReturnValues") == "ALL_NEW" else {}
+
+
+def _consistent(asked: Item) -> float:
+    return 1.0 if asked.get("ConsistentRead") else 0.5
+
+
+def _bytes(item: Item) -> int:
+    """Names and values, a number as half of its digits. Source: the developer guide's CapacityUnit
+    calculations, "Item sizes and formats"."""
+    return sum(
+        len(name) + (len(v["N"]) // 2 + 1 if "N" in v else len(json.dumps(v)) - len('{"S": ""}'))
+        for name, v in item.items()
+    )
 
 
 def _placeholders(asked: Item) -> tuple[Item, Item]:
@@ -232,6 +255,7 @@ def cloud(keys: Mapping[str, str]) -> Iterator[Cloud]:
     app = web.Application(client_max_size=8 * 1024 * 1024)
     app.router.add_route("*", "/{path:.*}", told.answer)
     runner = web.AppRunner(app, access_log=None)
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # callers that gave up are meant
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
@@ -248,3 +272,4 @@ def cloud(keys: Mapping[str, str]) -> Iterator[Cloud]:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
+        loop.close()

@@ -134,6 +134,7 @@ class Rig:
             if self.health():
                 return True
             time.sleep(0.05)
+        self.kill()
         return False
 
     def health(self) -> Mapping[str, Any] | None:
