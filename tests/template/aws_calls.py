@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import boto3.s3.inject
 import botocore.session
 import pytest
 from aiobotocore.client import AioBaseClient
@@ -19,7 +21,27 @@ from botocore.client import BaseClient
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "shared" / "fareway"
-SERVICES = ("athena", "dynamodb", "firehose", "s3", "secretsmanager")
+SERVICES = ("athena", "codedeploy", "dynamodb", "firehose", "lambda", "s3", "secretsmanager")
+#: What boto3 does by several calls, in threads of its own.
+TRANSFERS = ("copy", "download_fileobj", "upload_fileobj")
+#: The rights of calls that have another name.
+#: docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html, and mpuoverview
+ACTIONS = {
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "s3:CompleteMultipartUpload": "s3:PutObject",
+    "s3:CopyObject": "s3:PutObject",
+    "s3:CreateMultipartUpload": "s3:PutObject",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:UploadPart": "s3:PutObject",
+    "s3:UploadPartCopy": "s3:PutObject",
+}
+#: A table of the lake: its resource, and its folder in the ledger's bucket.
+LAKE = {
+    "cost_events": ("CostEvents", "events/"),
+    "feedback": ("Feedback", "feedback/"),
+    "rollups": ("Rollups", "rollup/"),
+}
 
 #: An action and what it is done to: a resource by its name in the template, and what is in it.
 Right = tuple[str, str]
@@ -38,9 +60,18 @@ class Calls:
     sites: set[str] = field(default_factory=set)
 
     def note(self, service: str, operation: str, params: Mapping[str, Any]) -> None:
-        self.rights |= {(f"{service}:{operation}", to) for to in _targets(service, params)}
+        call = f"{service}:{operation}"
+        self.rights |= {(ACTIONS.get(call, call), to) for to in _targets(service, params)}
+        if "CopySource" in params:
+            source = params["CopySource"]
+            self.rights.add(("s3:GetObject", f"{source['Bucket']}/{source['Key']}"))
+        if call == "athena:StartQueryExecution":
+            self.rights |= set(_athena(params["QueryString"]))
+        self.note_site(xform_name(operation))
+
+    def note_site(self, operation: str) -> None:
         if site := _site():
-            self.sites.add(f"{site}:{xform_name(operation)}")
+            self.sites.add(f"{site}:{operation}")
 
 
 def _targets(service: str, params: Mapping[str, Any]) -> list[str]:
@@ -48,10 +79,36 @@ def _targets(service: str, params: Mapping[str, Any]) -> list[str]:
     if service == "dynamodb":
         return list(params.get("RequestItems") or [params["TableName"]])
     if service == "s3":
-        return [f"{params['Bucket']}/{params['Key']}"]
+        return [f"{params['Bucket']}/{params['Key']}" if "Key" in params else params["Bucket"]]
     if service == "athena":
         return [params.get("WorkGroup", "Workgroup")]  # of a query's id IAM knows the workgroup
-    return [params[{"firehose": "DeliveryStreamName", "secretsmanager": "SecretId"}[service]]]
+    if service == "codedeploy":  # and of a deployment's id its group, to which SAM gives its name
+        return ["StackName-ServerlessDeploymentApplication-1/ApiFunctionDeploymentGroup"]
+    name = {
+        "firehose": "DeliveryStreamName",
+        "lambda": "FunctionName",
+        "secretsmanager": "SecretId",
+    }[service]
+    return [params[name]]
+
+
+def _athena(sql: str) -> Iterator[Right]:
+    """What Athena does with the rights of whoever asks: the tables' columns and rows, the results.
+
+    Source: docs.aws.amazon.com/athena/latest/ug: s3-permissions and
+    fine-grained-access-to-glue-resources.
+    """
+    tables = [LAKE[name] for name in re.findall(r"\b(?:FROM|JOIN) (\w+)", sql) if name in LAKE]
+    assert tables, f"a query of no table that is known:\n{sql}"
+    for action in ("GetBucketLocation", "ListBucket", "ListBucketMultipartUploads"):
+        yield f"s3:{action}", "ledgerbucket"
+    for action in ("AbortMultipartUpload", "GetObject", "ListMultipartUploadParts", "PutObject"):
+        yield f"s3:{action}", "ledgerbucket/athena-results/x.csv"
+    for resource, folder in tables:
+        yield "s3:GetObject", f"ledgerbucket/{folder}dt=2026-11-24/x"
+        for action in ("GetDatabase", "GetPartitions", "GetTable"):
+            for target in ("catalog", "database/LakeDatabase", f"table/LakeDatabase/{resource}"):
+                yield f"glue:{action}", target
 
 
 def _site() -> str | None:
@@ -60,7 +117,8 @@ def _site() -> str | None:
     while frame is not None:
         file = Path(frame.f_code.co_filename)
         if file.is_relative_to(PACKAGE):
-            return f"{_module(file)}.{frame.f_code.co_qualname.split('.<locals>')[0]}"
+            parts = frame.f_code.co_qualname.split(".")
+            return ".".join((_module(file), *(p for p in parts if not p.startswith("<"))))
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
@@ -70,9 +128,13 @@ def _module(file: Path) -> str:
 
 
 @contextmanager
-def listening() -> Iterator[Calls]:
-    """Every AWS call of this process, of either SDK, until the `with` block ends."""
-    calls = Calls()
+def listening(calls: Calls | None = None) -> Iterator[Calls]:
+    """Every AWS call of this process, of either SDK, until the `with` block ends.
+
+    Args:
+        calls: what was heard before, to be gone on with.
+    """
+    calls = calls or Calls()
 
     def heard(made: Any) -> Any:
         def call(self: Any, operation: str, params: Any) -> Any:
@@ -81,9 +143,18 @@ def listening() -> Iterator[Calls]:
 
         return call
 
+    def seen(name: str, made: Any) -> Any:
+        def transfer(*args: Any, **options: Any) -> Any:
+            calls.note_site(name)
+            return made(*args, **options)
+
+        return transfer
+
     with pytest.MonkeyPatch.context() as patch:
         for kind in (BaseClient, AioBaseClient):
             patch.setattr(kind, "_make_api_call", heard(kind.__dict__["_make_api_call"]))
+        for name in TRANSFERS:  # of clients that are made from now on
+            patch.setattr(boto3.s3.inject, name, seen(name, getattr(boto3.s3.inject, name)))
         yield calls
 
 
@@ -101,7 +172,7 @@ def written_sites() -> set[str]:
             name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
             if name == "get_paginator" and isinstance(call.args[0], ast.Constant):
                 name = str(call.args[0].value)
-            if name in operations:
+            if name in operations or (name in TRANSFERS and call.args):  # no dict's copy()
                 found.add(f"{_module(file)}.{'.'.join(where)}:{name}")
     return found
 
@@ -141,7 +212,8 @@ def _name(target: Mapping[str, Any]) -> str:
         return str(value)
     if value.startswith("${"):
         return str(value).replace(".Arn}", "}").replace("${", "").replace("}", "")
-    return str(value).split(":")[-1].replace("${", "").replace("}", "")  # an ARN written out
+    value = str(value).replace("${AWS::", "${")
+    return value.split(":")[-1].replace("${", "").replace("}", "")  # an ARN written out
 
 
 def _listed(value: Any) -> list[Any]:
@@ -149,10 +221,15 @@ def _listed(value: Any) -> list[Any]:
 
 
 def covers(right: Right, call: Right) -> bool:
-    """Whether a right is enough for a call. A bucket's name has no capitals."""
+    """Whether a right is enough for a call."""
     (action, target), (called, to) = right, call
-    target = target.replace("workgroup/", "").replace("LedgerBucket", "ledgerbucket")
+    target = _in_s3(target.replace("workgroup/", ""))
     return action == called and fnmatchcase(to, target)
+
+
+def _in_s3(text: str) -> str:
+    """With buckets' names as they can be: without capitals."""
+    return re.sub(r"\w+Bucket\b", lambda found: found[0].lower(), text)
 
 
 def environment(
@@ -177,6 +254,6 @@ def _value(value: Any, parameters: Mapping[str, str]) -> str | None:
     if form == "Ref" and inner == "AWS::NoValue":
         return None
     if form == "Ref":
-        return parameters.get(inner, inner).replace("LedgerBucket", "ledgerbucket")
+        return _in_s3(parameters.get(inner, inner))
     assert form == "Fn::Sub", value
-    return str(inner).replace("${", "").replace("}", "").replace("LedgerBucket", "ledgerbucket")
+    return _in_s3(str(inner).replace("${", "").replace("}", ""))
