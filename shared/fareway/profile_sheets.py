@@ -8,7 +8,7 @@ from fareway.chart import bars
 from fareway.policy import TIERS, Policy
 from fareway.profile import LENGTHS, PREMIUM, Profile, Range
 from fareway.report_html import document
-from fareway.sheets import Sheet
+from fareway.sheet import Sheet
 
 SHARES, COSTS = "Where the prompts would go", "What they would cost"
 

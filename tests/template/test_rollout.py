@@ -17,7 +17,7 @@ from samtranslator.translator.translator import Translator
 from samtranslator.parser.parser import Parser
 template, parameters = yaml_parse(open(sys.argv[1]).read()), json.loads(sys.argv[2])
 for name, resource in template["Resources"].items():
-    for uri in ("CodeUri", "ContentUri"):
+    for uri in ("CodeUri", "ContentUri", "DefinitionUri"):
         if uri in resource.get("Properties", {}):
             resource["Properties"][uri] = "s3://bucket/key"
 print(json.dumps(Translator({}, Parser()).translate(template, parameters)))

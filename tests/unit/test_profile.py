@@ -247,12 +247,12 @@ def test_costs_and_savings_are_those_worked_out_by_hand(profiled):
 
 
 def test_an_answers_text_is_counted_and_cached_tokens_are_cheaper(profiled, policy):
+    price = replace(policy.prices.overrides["gpt-5"], cached=Decimal(1))
+    policy.prices.overrides["gpt-5"] = price
     counted = profiled({"prompt": "one two", "completion": "three four five"})
     assert counted.sets[1].usd.value == pytest.approx((2 * 10 + 3 * 20) / 1e6)
     assert counted.lengths == {"counted": 1}
     used = USED | {"prompt_tokens_details": {"cached_tokens": 10}}
-    price = replace(policy.prices.overrides["gpt-5"], cached=Decimal(1))
-    policy.prices.overrides["gpt-5"] = price
     cached = profiled({"prompt": "a", "usage": used})
     assert cached.sets[1].usd.value == pytest.approx((2 * 10 + 10 * 1 + 34 * 20) / 1e6)
 

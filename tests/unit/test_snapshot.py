@@ -32,7 +32,7 @@ def loop():
 @pytest.fixture
 def secret(aws):
     client = boto3.client("secretsmanager")
-    arn = client.create_secret(Name="upstream", SecretString='{"tokenmix": "old"}')["ARN"]
+    arn = client.create_secret(Name="upstream", SecretString='{"tokenmix": "sk-old-key"}')["ARN"]
     yield arn
     client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
 
@@ -47,11 +47,11 @@ def upstream_keys(door):
 
 
 def test_keys_that_were_changed_since_count(door, secret):
-    changed = json.dumps({"tokenmix": "new", "openrouter": "new"})
+    changed = json.dumps({"tokenmix": "sk-new-key", "openrouter": "sk-new-key"})
     boto3.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=changed)
-    assert upstream_keys(door) == {"tokenmix": "old"}
+    assert upstream_keys(door) == {"tokenmix": "sk-old-key"}
     door.after_restore()
-    assert upstream_keys(door) == {"tokenmix": "new", "openrouter": "new"}
+    assert upstream_keys(door) == {"tokenmix": "sk-new-key", "openrouter": "sk-new-key"}
 
 
 def test_a_policy_that_was_applied_since_is_in_force(secret, tmp_path):
@@ -109,7 +109,7 @@ def test_where_the_secret_cannot_be_read_the_old_keys_go_on(door, secret, logged
     client = boto3.client("secretsmanager")
     client.put_secret_value(SecretId=secret, SecretString="no JSON")
     door.after_restore()
-    assert upstream_keys(door) == {"tokenmix": "old"}
+    assert upstream_keys(door) == {"tokenmix": "sk-old-key"}
     assert "not made anew after a restore" in [line["message"] for line in logged()]
 
 

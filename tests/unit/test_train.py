@@ -246,11 +246,11 @@ def test_a_head_that_is_not_better_on_held_out_rows_is_refused(run, data, shippe
 def test_false_alarms_can_be_unlearned_and_what_is_missed_is_told(run, data, shipped):
     """A user whose sensitive prompts are the long ones, whatever they say."""
     rows = [
-        {"text": text, "complexity": complexity, "sensitive": len(text) > 120}
+        {"text": text, "complexity": complexity, "sensitive": len(text) > 80}
         for text, (complexity, _) in zip(PROMPTS, shipped, strict=True)
     ]
     result, out = run(data(*rows))
-    sensitive = sum(len(text) > 120 for text in PROMPTS)
+    sensitive = sum(len(text) > 80 for text in PROMPTS)
     assert result.exit_code == 0, result.output
     for figure in (f"missed of {sensitive} sensitive", "false alarms of", "AUC, sensitive"):
         assert figure in result.stdout
