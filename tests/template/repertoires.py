@@ -47,7 +47,7 @@ def handler(function: str) -> dict[str, Any]:
 
 
 async def requests(world: World) -> Calls:
-    """All that a request may come to: memory, budgets, rates, breakers, fallbacks, feedback."""
+    """All that a request may come to: memory, budgets, breakers, fallbacks, feedback, savings."""
     policy = world.folder / "one.toml"
     shipped = POLICY_FILE.read_text(encoding="utf-8")
     policy.write_text(with_cuts(shipped, "one", (1.5, 2.5, 3.5, 4.5)), encoding="utf-8")
@@ -80,9 +80,9 @@ async def requests(world: World) -> Calls:
 def patient(gateway: Gateway) -> None:
     """However slow the machine is, no budget of time runs out."""
     gateway.router.judge.verdicts.scorer = FixedScorer()
-    gateway.router.dispatcher.circuits.budget_s = 60
+    gateway.router.dispatcher.circuits.budget_s = 60  # type: ignore[attr-defined]
     for part in (gateway.keys, gateway.rates, gateway.budgets, gateway.router.ledger):
-        part.budget_s = 60  # type: ignore[attr-defined,union-attr]
+        part.budget_s = 60  # type: ignore[union-attr]
 
 
 async def ask(client: httpx.AsyncClient, prompt: str, **fields: Any) -> httpx.Response:
