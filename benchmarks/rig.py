@@ -183,7 +183,7 @@ class Rig:
                 found[event["decision_id"]] = event
                 places[place] += 1
         told = [a for a in answers if a.status == 200]
-        invoice = (Decimal(s.invoice()["cost_usd"]) for s in self.aggregators.values())
+        invoice = (Decimal(s.invoice.told()["cost_usd"]) for s in self.aggregators.values())
         return Books(
             answers,
             sum(a.decision_id not in found for a in told),

@@ -131,10 +131,10 @@ def test_a_higher_cut_sends_more_to_cheap_and_costs_less_and_suffices_less(page)
     assert number(cell(page, "Expected to suffice", 2)) < number(
         cell(page, "Expected to suffice", 1)
     )
-    assert page.locator("#toml").inner_text() == "cuts = [1.55, 3.2, 3.5, 4.1]"
+    assert page.locator("#toml").inner_text() == "cuts = [1.6, 3.2, 3.45, 4.05]"
     page.get_by_role("button", name="As in the policy").click()
     assert cell(page, "Cost", 3) == "±0"
-    assert page.locator("#toml").inner_text() == "cuts = [1.55, 2.4, 3.5, 4.1]"
+    assert page.locator("#toml").inner_text() == "cuts = [1.6, 2.4, 3.45, 4.05]"
 
 
 #: A bin of scores around 2.425, and one that something else sent to mid.
@@ -174,13 +174,13 @@ def test_the_projection_as_worked_out_by_hand(page, bins, cut, moved, cost, suff
 
 def test_a_cut_pushes_those_that_it_would_pass(page):
     move(page, "1 | 2", 3.9)
-    assert page.locator("#toml").inner_text() == "cuts = [3.9, 3.95, 4, 4.1]"
+    assert page.locator("#toml").inner_text() == "cuts = [3.9, 3.95, 4, 4.05]"
 
 
 def test_the_cuts_can_be_moved_by_keyboard(page):
     page.get_by_label("Complexity 4 | 5").focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator("#toml").inner_text() == "cuts = [1.55, 2.4, 3.5, 4.15]"
+    assert page.locator("#toml").inner_text() == "cuts = [1.6, 2.4, 3.45, 4.1]"
     assert number(cell(page, "Share of premium", 2)) < number(cell(page, "Share of premium", 1))
 
 
