@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole training, from the data to models/classifier. `make train DATA=../shared/data` calls it.
-# A killed distillation goes on from its last checkpoint. Some five and a half hours on two cores
-# (extrapolated, see the model card); a GPU is used where there is one.
+# A killed distillation goes on from its last checkpoint. Some hours on two cores
+# (the model card says what was measured); a GPU is used where there is one.
 set -euo pipefail
 DATA=${DATA:-../shared/data}
 RUNS=${RUNS:-models/training/runs}
