@@ -13,7 +13,7 @@ DAY = 24 * 3600
 
 @pytest.fixture
 def corrections(sdk, table):
-    return Corrections(sdk, table("cache", "key"), Escalation(), lambda _: None, 2)
+    return Corrections(sdk, table("cache", "key"), Escalation(), lambda _: None, 20)
 
 
 async def vote(corrections, voice, *, up=False, bands=(), tier="cheap", days=0):

@@ -34,8 +34,8 @@ async def test_what_one_process_learned_the_next_one_knows(sdk, table):
         table("cache", "key"),
         replace(an_entry(), expires_at=float(int(time.time()) + 60)),
     )
-    assert await Memory(sdk, name, budget_s=2).keep("k", None, entry)
-    other = Memory(sdk, name, budget_s=2)
+    assert await Memory(sdk, name, budget_s=20).keep("k", None, entry)
+    other = Memory(sdk, name, budget_s=20)
     assert other.get_local("k") is None
     assert await exact(other) == entry
     assert other.get_local("k") == entry
@@ -43,12 +43,12 @@ async def test_what_one_process_learned_the_next_one_knows(sdk, table):
 
 async def test_a_complexity_that_a_teacher_named_is_kept_as_such(sdk, table):
     name, named = table("cache", "key"), replace(a_verdict(4), complexity=2)
-    await Memory(sdk, name, budget_s=2).keep("k", None, replace(an_entry(), verdict=named))
-    assert (await exact(Memory(sdk, name, budget_s=2))).verdict == named
+    await Memory(sdk, name, budget_s=20).keep("k", None, replace(an_entry(), verdict=named))
+    assert (await exact(Memory(sdk, name, budget_s=20))).verdict == named
 
 
 async def test_an_expired_entry_is_a_miss_though_it_is_still_there(sdk, table):
-    memory = Memory(sdk, table("cache", "key"), budget_s=2)
+    memory = Memory(sdk, table("cache", "key"), budget_s=20)
     await memory.keep("k", None, an_entry())
     memory.now = lambda: time.time() + 2 * HOUR
     assert memory.get_local("k") is None
@@ -56,7 +56,7 @@ async def test_an_expired_entry_is_a_miss_though_it_is_still_there(sdk, table):
 
 
 async def test_a_process_asks_the_table_again_after_a_minute(sdk, table):
-    memory = Memory(sdk, table("cache", "key"), budget_s=2)
+    memory = Memory(sdk, table("cache", "key"), budget_s=20)
     await memory.keep("k", None, an_entry())
     memory.now = lambda: time.time() + 61
     assert memory.get_local("k") is None
@@ -71,7 +71,7 @@ async def test_without_a_table_the_process_goes_on_knowing(sdk):
 
 
 async def test_a_missing_table_is_a_miss_and_no_failure(sdk, logged):
-    memory = Memory(sdk, "not-there", "neither", budget_s=2)
+    memory = Memory(sdk, "not-there", "neither", budget_s=20)
     assert (await memory.recall("k", None, "s")).failed
     assert not await memory.keep("k", None, an_entry())
     assert memory.get_local("k") is not None
@@ -115,7 +115,7 @@ async def test_a_damaged_entry_is_a_miss(sdk, table, damage):
     name = table("cache", "key")
     item = {"key": {"S": "k"}, "expires_at": {"N": "9999999999"}} | damage
     boto3.client("dynamodb").put_item(TableName=name, Item=item)
-    recalled = await Memory(sdk, name, budget_s=2).recall("k", None, None)
+    recalled = await Memory(sdk, name, budget_s=20).recall("k", None, None)
     assert (recalled.exact, recalled.failed) == (None, False)
 
 
@@ -129,9 +129,9 @@ async def test_the_process_keeps_the_latest_only(sdk):
 @pytest.mark.parametrize("shared", [True, False])
 async def test_a_derivative_finds_the_entry_and_another_question_does_not(sdk, table, shared):
     name = table("cache", "key") if shared else ""
-    memory = Memory(sdk, name, budget_s=2)
+    memory = Memory(sdk, name, budget_s=20)
     await memory.keep("k", fingerprint(PROMPT, "p", b""), an_entry())
-    reader = Memory(sdk, name, budget_s=2) if shared else memory
+    reader = Memory(sdk, name, budget_s=20) if shared else memory
     for text, partition, found in [
         (REPEATED, "p", True),
         (REPEATED, "another tenant", False),
@@ -143,13 +143,13 @@ async def test_a_derivative_finds_the_entry_and_another_question_does_not(sdk, t
 
 async def test_all_that_a_request_wants_to_know_comes_in_one_call(sdk, table):
     name, sessions = table("cache", "key"), table("sessions", "session")
-    await Memory(sdk, name, sessions, budget_s=2).keep(
+    await Memory(sdk, name, sessions, budget_s=20).keep(
         "k", fingerprint(PROMPT, "p", b""), an_entry()
     )
-    await Sessions(sdk, sessions, 2).change("s", lambda s: replace(s, floor="mid"), Session())
+    await Sessions(sdk, sessions, 20).change("s", lambda s: replace(s, floor="mid"), Session())
     client, calls = await sdk.client("dynamodb"), []
     client.meta.events.register("before-call.*", lambda model, **_: calls.append(model.name))
-    recalled = await Memory(sdk, name, sessions, budget_s=2).recall(
+    recalled = await Memory(sdk, name, sessions, budget_s=20).recall(
         "other", fingerprint(REPEATED, "p", b""), "s"
     )
     assert recalled.derivative.verdict == a_verdict(4, 0.3)
@@ -161,7 +161,7 @@ async def test_no_prompt_is_stored(sdk, table):
     name = table("cache", "key")
     hashed = prompt_hash("acme", a_chat("a very secret prompt about my new shoes"))
     told = fingerprint("a very secret prompt about my new shoes", "p", b"")
-    await Memory(sdk, name, budget_s=2).keep(cache_key(hashed, "p", "c"), told, an_entry())
+    await Memory(sdk, name, budget_s=20).keep(cache_key(hashed, "p", "c"), told, an_entry())
     items = json.dumps(boto3.client("dynamodb").scan(TableName=name)["Items"])
     assert "secret" not in items
     assert "shoes" not in items
@@ -169,7 +169,7 @@ async def test_no_prompt_is_stored(sdk, table):
 
 async def test_a_budget_too_short_for_the_first_client_is_not_one_for_ever(sdk, table):
     name = table("cache", "key")
-    await Memory(sdk, name, budget_s=2).keep("k", None, an_entry())
+    await Memory(sdk, name, budget_s=20).keep("k", None, an_entry())
     fresh = Aws()
     for _ in range(100):
         if await exact(Memory(fresh, name, budget_s=0.05)):
