@@ -27,7 +27,7 @@ async def read(sdk, table, key="s"):
 
 
 async def test_a_state_is_read_as_it_was_written(sdk, table):
-    sessions = Sessions(sdk, table("sessions", "session"), 2)
+    sessions = Sessions(sdk, table("sessions", "session"), 20)
     await sessions.change("s", lambda _: FULL, Session())
     assert await read(sdk, "sessions") == replace(FULL, version=1)
     assert await read(sdk, "sessions", "other") is None
@@ -56,7 +56,7 @@ async def test_concurrent_changes_are_all_counted(sdk, table):
     ],
 )
 async def test_a_damaged_or_old_state_is_written_over(sdk, table, damage):
-    sessions = Sessions(sdk, table("sessions", "session"), 2)
+    sessions = Sessions(sdk, table("sessions", "session"), 20)
     await sessions.change("s", lambda _: FULL, Session())
     client = boto3.client("dynamodb")
     item = client.get_item(TableName="sessions", Key={"session": {"S": "s"}})["Item"]
@@ -74,7 +74,7 @@ async def test_a_table_that_is_not_there_costs_the_memory_alone(sdk, logged):
 
 
 async def test_states_go_a_day_after_the_last_turn(sdk, table):
-    await Sessions(sdk, table("sessions", "session"), 2).change("s", lambda _: FULL, Session())
+    await Sessions(sdk, table("sessions", "session"), 20).change("s", lambda _: FULL, Session())
     (item,) = boto3.client("dynamodb").scan(TableName="sessions")["Items"]
     assert 0 <= time.time() + 24 * 3600 - int(item["expires_at"]["N"]) < 60
     assert "Answered" not in json.dumps(item)
