@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from calendar import monthrange
 from collections.abc import Callable, Mapping
@@ -39,9 +40,17 @@ PARAMETERS: Mapping[str, int | Decimal] = {
 }
 
 
+#: A line of a query in whose place one of `sql/parts` stands, which other queries have too.
+_PART = re.compile(r"^-- part: (\w+)\n", re.MULTILINE)
+
+
 def query_text(name: str) -> str:
-    """One of `sql/*.sql` as it stands, with its `$parameters`."""
-    return files("fareway").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    """One of `sql/*.sql` with its parts and its `$parameters`."""
+    return _PART.sub(lambda part: _sql("parts", part[1]), _sql(name))
+
+
+def _sql(*path: str) -> str:
+    return files("fareway").joinpath("sql", *path[:-1], f"{path[-1]}.sql").read_text("utf-8")
 
 
 def query_names() -> list[str]:

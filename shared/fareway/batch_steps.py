@@ -28,9 +28,9 @@ from fareway.batch.job import Job, digest
 from fareway.batch.lanes import REALTIME
 from fareway.batch.plan import assemble
 from fareway.batch.realtime import Pace, RealTime
-from fareway.batch.rows import Format
 from fareway.batch.store import Bucket
 from fareway.batch.submit import Submitter
+from fareway.batch.upload import IN, named, options
 from fareway.caller import Caller
 from fareway.classify import Classifier
 from fareway.errors import BadRequest, NoAggregator
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_s3 import S3Client
 
-IN, JOBS, OUT = "batch/in/", "batch/jobs/", "batch/out/"
+JOBS, OUT = "batch/jobs/", "batch/out/"
 #: A claim outlives whoever made it: Lambda ends a function after 15 minutes.
 LEASE_S = 900.0
 #: Seconds of a function's time that are kept for the file at hand; then the rest is another call's.
@@ -87,11 +87,12 @@ class Steps:
         offers = build_batch(self.settings, self.policy, Http()).offers
         if not offers.providers and not offers.aggregators:
             raise NoAggregator("No upstream has a key: put them into the stack's secret.")
-        name, format_ = _named(key)
+        name, format_ = named(key)
         with closing(Bucket(self.s3, self.settings.batch_bucket, "").open(key)) as file:
             folder = f"{JOBS}{key.removeprefix(IN)}/{digest(file)[:32]}/"
-            job, options = self.job(folder), self._options(key)
-            run.begin(job, name, file, format_, options, self.policy, self.classifier.version)
+            job = self.job(folder)
+            told = self.s3.head_object(Bucket=self.settings.batch_bucket, Key=key)["Metadata"]
+            run.begin(job, name, file, format_, options(told), self.policy, self.classifier.version)
             if job.document("rows.json") is None:
                 slices.split(job, file)
         return {"folder": folder, "rows": f"{folder}rows/"}
@@ -216,7 +217,7 @@ class Steps:
         Args:
             execution: the machine's state: `key`, `error`, and `job` where it was begun.
         """
-        name, _ = _named(execution["key"])
+        name, _ = named(execution["key"])
         error = execution["error"]
         reason = _reason(error)
         summary: dict[str, Any] = {"name": name}
@@ -234,14 +235,6 @@ class Steps:
 
     def job(self, folder: str) -> Job:
         return Job(Bucket(self.s3, self.settings.batch_bucket, folder))
-
-    def _options(self, key: str) -> run.Options:
-        told = self.s3.head_object(Bucket=self.settings.batch_bucket, Key=key)["Metadata"]
-        return run.Options(
-            dedupe={"true": True, "false": False}.get(told.get("dedupe", "")),
-            expected_tokens=_whole(told, "expect-tokens"),
-            file_requests=_whole(told, "file-requests"),
-        )
 
     def _publish(self, job: Job, folder: str, *, but: str) -> None:
         """Copies what was written to where people look for it, within S3."""
@@ -261,21 +254,6 @@ class Steps:
                 return await work(build_batch(self.settings, self.policy, http))
 
         return asyncio.run(main())
-
-
-def _named(key: str) -> tuple[str, Format]:
-    """`batch/in/a/b.csv` -> (`a/b`, `csv`). Raises BadRequest."""
-    name, _, ending = key.removeprefix(IN).rpartition(".")
-    if not key.startswith(IN) or not name or ending not in ("csv", "jsonl"):
-        raise BadRequest(f"{key} is no {IN}NAME.csv or {IN}NAME.jsonl.")
-    return name, "csv" if ending == "csv" else "jsonl"
-
-
-def _whole(told: Mapping[str, str], name: str) -> int | None:
-    text = told.get(name, "")
-    if text and (not text.isdecimal() or int(text) < 1):
-        raise BadRequest(f"Metadata {name!r} is a whole number from 1, not {text[:40]!r}.")
-    return int(text) if text else None
 
 
 def _realtime(job: Job) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fareway import errors
-from fareway.batch_steps import IN, LEASE_S
+from fareway.batch.upload import IN
+from fareway.batch_steps import LEASE_S
 from local.cloud import ROOT
 from tests.template.test_house_rules import Resources, as_list
 

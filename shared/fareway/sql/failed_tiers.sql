@@ -9,36 +9,8 @@ WITH events AS (
     WHERE dt BETWEEN '$first' AND '$until'
       AND substr(occurred_at, 1, 10) >= '$first'
 ),
-ranked AS (
-    SELECT
-        *,
-        CASE tier WHEN 'cheap' THEN 1 WHEN 'mid' THEN 2 WHEN 'premium' THEN 3 ELSE 0 END AS tier_rank,
-        CASE WHEN escalated AND raised IS NULL THEN 1 ELSE 0 END  AS lifted,
-        coalesce(session_hash, decision_id)                       AS conversation
-    FROM events
-),
--- The next turn of the session. A conversation that begins anew (no follow_up) is none.
-turns AS (
-    SELECT
-        *,
-        lead(follow_up) OVER (
-            PARTITION BY tenant_hash, conversation ORDER BY occurred_at, decision_id
-        )                                                         AS said_next,
-        lead(lifted * tier_rank) OVER (
-            PARTITION BY tenant_hash, conversation ORDER BY occurred_at, decision_id
-        )                                                         AS lifted_to
-    FROM ranked
-),
-opinions AS (
-    SELECT
-        decision_id,
-        rating,
-        row_number() OVER (
-            PARTITION BY decision_id ORDER BY CAST(occurred_at AS VARCHAR) DESC, rating
-        )                                                         AS nth
-    FROM feedback
-    WHERE dt BETWEEN '$first' AND '$until'
-),
+-- part: next_turns
+-- part: opinions
 outcomes AS (
     SELECT
         turns.tier,

@@ -11,12 +11,11 @@ WITH events AS (
     WHERE dt BETWEEN '$first' AND '$until'
       AND substr(occurred_at, 1, 10) >= '$first'
 ),
-ranked AS (
+-- part: next_turns
+-- part: opinions
+outcomes AS (
     SELECT
-        *,
-        CASE tier WHEN 'cheap' THEN 1 WHEN 'mid' THEN 2 WHEN 'premium' THEN 3 ELSE 0 END AS tier_rank,
-        CASE WHEN escalated AND raised IS NULL THEN 1 ELSE 0 END  AS lifted,
-        coalesce(session_hash, decision_id)                       AS conversation,
+        turns.*,
         CASE
             WHEN score IS NOT NULL
                 AND lane = 'standard'
@@ -25,33 +24,7 @@ ranked AS (
                 AND NOT coalesce(explored, FALSE)
                 AND raised IS NULL
             THEN CAST(floor(score * 20) AS INTEGER)
-        END                                                       AS bucket
-    FROM events
-),
-turns AS (
-    SELECT
-        *,
-        lead(follow_up) OVER (
-            PARTITION BY tenant_hash, conversation ORDER BY occurred_at, decision_id
-        )                                                         AS said_next,
-        lead(lifted * tier_rank) OVER (
-            PARTITION BY tenant_hash, conversation ORDER BY occurred_at, decision_id
-        )                                                         AS lifted_to
-    FROM ranked
-),
-opinions AS (
-    SELECT
-        decision_id,
-        rating,
-        row_number() OVER (
-            PARTITION BY decision_id ORDER BY CAST(occurred_at AS VARCHAR) DESC, rating
-        )                                                         AS nth
-    FROM feedback
-    WHERE dt BETWEEN '$first' AND '$until'
-),
-outcomes AS (
-    SELECT
-        turns.*,
+        END                                                       AS bucket,
         CASE WHEN turns.said_next IS NOT NULL OR opinions.rating IS NOT NULL THEN 1 ELSE 0 END
                                                                   AS was_judged,
         CASE

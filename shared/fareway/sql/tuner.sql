@@ -1,6 +1,8 @@
 -- What the tuner reads of each routed request, with the user's latest rating of its answer; it makes
 -- the labels itself.
-WITH events AS (
+WITH
+-- part: opinions
+events AS (
     SELECT DISTINCT
         decision_id, occurred_at, tenant_hash, session_hash, score, tier, lane, propensity, explored,
         follow_up, session_floor, requested_model, prompt_tokens, completion_tokens, status,
@@ -9,16 +11,6 @@ WITH events AS (
     WHERE dt BETWEEN '$first' AND '$until'
       AND substr(occurred_at, 1, 10) BETWEEN '$first' AND '$last'
       AND lane <> 'direct'
-),
-opinions AS (
-    SELECT
-        decision_id,
-        rating,
-        row_number() OVER (
-            PARTITION BY decision_id ORDER BY CAST(occurred_at AS VARCHAR) DESC, rating
-        )                                                         AS nth
-    FROM feedback
-    WHERE dt BETWEEN '$first' AND '$until'
 )
 SELECT
     events.*,
