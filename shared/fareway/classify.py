@@ -24,7 +24,7 @@ from fareway.verdict import Verdict
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # type: ignore[import-untyped]
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 MAX_CHARACTERS = 8_192
@@ -62,7 +62,10 @@ class Classifier:
 
     def score(self, text: str) -> Verdict:
         """A text, as `render` makes it -> how complex and how sensitive it is. Never raises."""
-        return self._verdict(self.tokens([text])[0])
+        # `encode_batch` would hand even one text to the tokenizer's pool, and wait for its thread
+        return self._verdict(
+            self._cut(self._tokenizer.encode(_clean(text), add_special_tokens=False))
+        )
 
     def score_many(self, texts: Sequence[str], *, workers: int = 1) -> list[Verdict]:
         """Texts -> their verdicts in the same order, each the same as `score` gives it alone.
@@ -86,7 +89,10 @@ class Classifier:
         encodings = self._tokenizer.encode_batch(
             [_clean(text) for text in texts], add_special_tokens=False
         )
-        return [_head_and_tail(encoding.ids, self._max_tokens) or [0] for encoding in encodings]
+        return [self._cut(encoding) for encoding in encodings]
+
+    def _cut(self, encoding: Encoding) -> list[int]:
+        return _head_and_tail(encoding.ids, self._max_tokens) or [0]
 
     def count(self, text: str) -> int:
         """How many tokens a text of any length is, by our tokenizer; a model's own differs some."""
