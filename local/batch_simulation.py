@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from local.invoice import Invoice, Usage
+
 Fate = Literal["completed", "expired", "failed"]
 #: Of one request.
 Miss = Literal["server_error", "invalid", "expired", "missing"]
@@ -67,6 +69,7 @@ class Simulation:
         fates: of the next batches, in order; then all are completed.
         misses: what becomes of a request whose prompt matches; (pattern, miss, times).
         no_room: so many batches are refused for want of room.
+        invoices: of either provider; a request is billed as its answer is there.
     """
 
     looks: int = 1
@@ -79,6 +82,9 @@ class Simulation:
     jobs: dict[str, Job] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     chance: random.Random = field(default_factory=lambda: random.Random(7))
+    invoices: dict[str, Invoice] = field(
+        default_factory=lambda: {"openai": Invoice("openai"), "anthropic": Invoice("anthropic")}
+    )
 
     def made(self, provider: str) -> list[Job]:
         """The batches of a provider, `openai` or `anthropic`, in order."""
@@ -112,7 +118,15 @@ class Simulation:
             miss = self._miss(request) if number < done else "expired"
             if miss != "missing":
                 job.outcomes.append((request, miss))
+            if miss is None:
+                self._bill(job, request)
         self.chance.shuffle(job.outcomes)
+
+    def _bill(self, job: Job, request: dict[str, Any]) -> None:
+        asked, said = usage_of(prompt_of(request))
+        invoice = self.invoices["anthropic" if job.id.startswith("msgbatch_") else "openai"]
+        model = (request.get("body") or request["params"])["model"]
+        invoice.add(request["custom_id"], model, Usage(asked, 0, said, 0), batch=True)
 
     def _miss(self, request: dict[str, Any]) -> Miss | None:
         prompt = prompt_of(request)

@@ -1,8 +1,9 @@
-"""What a simulated aggregator bills: list prices by genai-prices, and a line for each generation.
+"""What a simulated provider bills: list prices by genai-prices, and a line for each generation.
 
 None of the package's own arithmetic is used. Billed is what was generated: answers that were sent,
 what was sent of a stream that was cut, and answers that were lost on their way. Other failures are
-free, as OpenRouter has it (openrouter.ai/docs/guides/features/zero-completion-insurance).
+free, as OpenRouter has it (openrouter.ai/docs/guides/features/zero-completion-insurance). A batch
+is half the price (platform.openai.com/docs/guides/batch, docs.anthropic.com's batch-processing).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, Literal
 from genai_prices import Usage as PricedUsage
 from genai_prices import calc_price
 
-Name = Literal["openrouter", "tokenmix"]
+Name = Literal["openrouter", "tokenmix", "openai", "anthropic"]
+BATCH = Decimal("0.5")
 #: What GET /v1/models lists; any model that genai-prices knows is served.
 MODELS = (
     "anthropic/claude-haiku-4.5",
@@ -52,7 +54,7 @@ class Line:
     """A generation on the invoice.
 
     Args:
-        id: of its completion; embeddings have none.
+        id: of its completion, a batch's row's own; embeddings have none.
         cut: only a part was sent, and is charged.
     """
 
@@ -80,9 +82,12 @@ class Invoice:
     name: Name
     lines: list[Line] = field(default_factory=list)
 
-    def add(self, id_: str, model: str, usage: Usage, *, cut: bool = False) -> None:
+    def add(
+        self, id_: str, model: str, usage: Usage, *, cut: bool = False, batch: bool = False
+    ) -> None:
         """Puts what was generated on the invoice."""
-        self.lines.append(Line(id_, model, usage, price_usd(self.name, model, usage), cut))
+        price = price_usd(self.name, model, usage) * (BATCH if batch else 1)
+        self.lines.append(Line(id_, model, usage, price, cut))
 
     def told(self) -> dict[str, Any]:
         """Calls, tokens and USD (exact, as text), by model and in all."""
@@ -136,7 +141,7 @@ def price_usd(name: Name, model: str, usage: Usage) -> Decimal:
 @lru_cache(maxsize=1024)
 def _price_source(name: Name, model: str) -> tuple[str | None, str]:
     """(provider, model) of genai-prices; a bare id that no vendor lists is OpenRouter's."""
-    tries: list[tuple[str | None, str]] = [("openrouter" if name == "openrouter" else None, model)]
+    tries: list[tuple[str | None, str]] = [(None if name == "tokenmix" else name, model)]
     if name == "tokenmix":
         tries += [("openrouter", known) for known in MODELS if known.split("/")[1] == model]
     if "embedding" in model:  # which no aggregator's list in genai-prices has

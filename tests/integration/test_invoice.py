@@ -1,7 +1,8 @@
-"""Our costs against the aggregators' own invoices, over 10,000 requests of every kind.
+"""Our costs against the providers' own invoices, over 10,000 requests of every kind.
 
-The app and two simulated aggregators in this process, without sockets, so that it takes seconds.
-Each aggregator bills a line for each generation, with genai-prices' arithmetic, which shares no
+The app and two simulated aggregators in this process, without sockets, so that it takes seconds;
+then a batch job's rows, at both batch APIs and, where there is none for a model, at an aggregator.
+Each provider bills a line for each generation, with genai-prices' arithmetic, which shares no
 code with ours. A completion's id ties a cost event to its line.
 """
 
@@ -24,17 +25,23 @@ import pytest
 from aiohttp import ClientPayloadError
 
 from fareway.app import create_app
+from fareway.batch.store import Folder, read
 from fareway.budget import Reservation
 from fareway.caller import Allowance, Caller
 from fareway.errors import BudgetExceeded
 from fareway.settings import Settings
 from fareway.wiring import build
 from local.aggregator import create_app as aggregator
+from local.batch import create_app as batch_apis
+from local.batch_simulation import Simulation
 from local.invoice import Line
+from local.serving import serve
 from local.simulation import Failure
+from tests.batching import World, a_file
 from tests.builders import POLICY_FILE
 
-REQUESTS, AT_ONCE, ROUND = 10_000, 24, 250
+#: Of 10,000 requests, those of one caller at a time, and the rows of a batch job.
+REQUESTS, ROWS, AT_ONCE, ROUND = 8_500, 1_500, 24, 250
 MICRO, NANO = Decimal("0.000001"), Decimal("0.000000001")
 EXACT = ("provider", "price_table")
 #: Nobody waits in a test: breakers try again at once, and a failure is followed by the next try.
@@ -243,8 +250,7 @@ def cached(luck: random.Random) -> dict[str, Any]:
 
 
 Asked = tuple[str, dict[str, Any], dict[str, Any]]
-#: What is asked, how often of a hundred, and how. Rows of a batch are to be added here: a function
-#: that runs a job of some rows, whose lines stand on the same invoices at half the price.
+#: What is asked, how often of a hundred, and how.
 KINDS: dict[str, tuple[int, Callable[[random.Random], Asked]]] = {
     "whole": (24, lambda r: (CHAT, chat(r), {})),
     "stream": (14, lambda r: (CHAT, chat(r, stream=True), {})),
@@ -279,16 +285,18 @@ FAULTS = ("refuse_500", "429", "html_502", "error_in_200", "invalid_json", "drop
 
 @dataclass
 class Month:
-    """What 10,000 requests left.
+    """What 8,500 requests left.
 
     Args:
         lines: of both invoices.
+        aggregators: their apps.
     """
 
     statuses: Counter[int]
     told: Told
     purse: Purse
     lines: list[Line]
+    aggregators: dict[str, Any]
 
 
 async def _month(policy_file: Path) -> Month:
@@ -320,7 +328,7 @@ async def _month(policy_file: Path) -> Month:
         await asyncio.gather(*(one(kind) for kind in luck.choices([*KINDS], weights, k=ROUND)))
     await gateway.close()
     lines = [line for one in simulations.values() for line in one.invoice.lines]
-    return Month(statuses, told, purse, lines)
+    return Month(statuses, told, purse, lines, apps)
 
 
 @pytest.fixture(scope="module")
@@ -332,6 +340,44 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
     file = tmp_path_factory.mktemp("policy") / "policy.toml"
     file.write_text(text, encoding="utf-8")
     return asyncio.run(_month(file))
+
+
+@dataclass
+class Batch:
+    """What the rows of a job left.
+
+    Args:
+        events: of the ledger.
+        invoices: by provider, the lines of this job alone.
+    """
+
+    events: list[dict[str, Any]]
+    invoices: dict[str, list[Line]]
+
+
+@pytest.fixture(scope="module")
+def batch(month: Month, tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    """A job of easy, hard, sensitive and other rows, some of which fail and are sent again.
+
+    The first batch expires when it is half done, and the aggregator fails for a while.
+    """
+    kinds = ("easy", "hard", "risky", "usual")
+    prompts = [f"{kinds[n % 4]} question {n} " + "and more " * (n % 37) for n in range(ROWS)]
+    at = month.aggregators["tokenmix"].state.simulation
+    at.failures[:], before = [Failure("refuse_500", times=40)], len(at.invoice.lines)
+    app, store = batch_apis(), Folder(tmp_path_factory.mktemp("batch") / "job")
+    simulation: Simulation = app.state.simulation
+    simulation.fates = ["expired"]
+    simulation.misses = [(r"question \d*7 ", "server_error", 40), (r"question 4?1 ", "invalid", 9)]
+    with serve(app) as url, serve(month.aggregators["tokenmix"]) as aggregator_url:
+        world = World(url, simulation, aggregators={"tokenmix": f"{aggregator_url}/v1"})
+        world.all(store, a_file(*prompts))
+    told = (read(store, "events.jsonl") or b"").splitlines()
+    lines = {name: invoice.lines for name, invoice in simulation.invoices.items()}
+    return Batch(
+        [json.loads(line)["event"] for line in told],
+        lines | {"tokenmix": at.invoice.lines[before:]},
+    )
 
 
 def test_the_requests_were_of_every_kind(month: Month) -> None:
@@ -389,3 +435,18 @@ def test_keys_are_charged_what_the_ledger_says(month: Month) -> None:
         by_key[event.key_id] += event.cost_usd or 0
     assert by_key == dict(month.purse.settled)
     assert set(by_key) == {"rich", "poor"}
+
+
+def test_a_batch_costs_what_the_invoices_say_to_the_micro_dollar(batch: Batch) -> None:
+    """Row by row: as many lines as rows that were answered, each with its tokens and its price."""
+    assert len({event["decision_id"] for event in batch.events}) == len(batch.events) == ROWS
+    answered = [event for event in batch.events if event["status"] == 200]
+    assert ROWS - 10 <= len(answered) < ROWS
+    assert all(event["cost_usd"] is None for event in batch.events if event["status"] != 200)
+    for provider, lines in batch.invoices.items():
+        ours = [event for event in answered if event["aggregator"] == provider]
+        assert len(ours) == len(lines) > ROWS / 6
+        charged = sum(Decimal(event["cost_usd"]) for event in ours)
+        assert abs(charged - sum(line.cost_usd for line in lines)) < MICRO / 2
+        rows = sorted((e["prompt_tokens"], Decimal(e["cost_usd"]).quantize(NANO)) for e in ours)
+        assert rows == sorted((x.usage.prompt, x.cost_usd.quantize(NANO)) for x in lines)
