@@ -9,8 +9,8 @@ others do too. A complaint lifts its session. The shipped policy with other cuts
 is explored (`fareway.explore`).
 
 Quality is what the ledger can see: the share of answers that no complaint followed. Its truth, and
-the oracle, which knows how each request would have been answered by each tier, come from 10,000,000
-requests without a draw of luck in what is satisfied. Told are, over all seeds:
+the oracle, which knows how each request would have been answered by each tier, come from 40,000,000
+requests, explored alike, without a draw of luck in what is satisfied. Told are, over all seeds:
 
 - how often the 90 % intervals hold the truth, at the oracle's cuts and of the proposal: of quality,
   its change, cost, and saving;
@@ -47,7 +47,7 @@ CALM = 2  # turns for which a complaint lifts its session
 CAPABLE = (3.0, 4.4, 5.0)  # the difficulty at which a tier satisfies every second time
 CUTS = (1.55, 2.4, 2.8, 3.2)  # at present: too much goes to premium, too little to mid
 NOISE = 0.45  # of the score
-MONTHS, REQUESTS = 10, 1_000_000  # of which the truth is made
+MONTHS, REQUESTS = 40, 1_000_000  # of which the truth is made
 SEED = 20261126
 
 
@@ -199,9 +199,13 @@ class Truth:
     """
 
     def __init__(
-        self, policy: Policy, capable: Sequence[float] = CAPABLE, months: int = MONTHS
+        self,
+        policy: Policy,
+        capable: Sequence[float] = CAPABLE,
+        months: int = MONTHS,
+        share: float = 0.02,
     ) -> None:
-        self._capable = capable
+        self._capable, self._share = capable, share
         self._edges = np.round(np.arange(1, 5.001, 0.01), 4)
         parts = [self._month(policy, REQUESTS, SEED + i) for i in range(months)]
         total = np.cumsum(np.sum(parts, axis=0), axis=0)
@@ -211,7 +215,7 @@ class Truth:
 
     def _month(self, policy: Policy, requests: int, seed: int) -> Floats:
         """[stretches, 3, 3] sums of quality, USD and requests by stretch of score and tier."""
-        one = month(policy, requests, 0.0, seed, self._capable)
+        one = month(policy, requests, self._share, seed, self._capable)
         stretch = np.searchsorted(self._edges, one.score[one.free], side="right")
         usd = nano_usd(one, policy)[one.free] / 1e6
         kinds = (one.satisfying[one.free], usd, np.ones_like(usd))
@@ -288,7 +292,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     policy = present(given.cuts)
-    truth = Truth(policy, given.capable)
+    truth = Truth(policy, given.capable, share=given.share)
     found, fixed, few, blind = [], [], 0, 0
     for seed in range(given.first_seed, given.first_seed + given.seeds):
 
