@@ -64,6 +64,7 @@ def test_the_other_alarms_are_of_functions_and_the_batch_machine(alarms: Alarms)
         ("ApiFunction", "Throttles"),
         ("TuneFunction", "Errors"),
         ("BatchMachine", "ExecutionsFailed"),
+        ("RollupFunction", "Errors"),
     }
 
 
