@@ -185,4 +185,6 @@ def _tokenizer(content: bytes) -> Tokenizer:
     tokenizer = Tokenizer.from_str(content.decode("utf-8"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    # a text is one word to it: its cache would hold 10,000 prompts a thread, 5 KB each
+    tokenizer.model._resize_cache(0)
     return tokenizer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -162,3 +164,29 @@ def test_a_file_that_is_no_model_is_refused(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ClassifierUnavailable, match="cannot load the model"):
         Classifier.load(folder)
+
+
+#: Prompts of 200 characters, tokenised in a process of its own: how much its memory grew, KiB.
+GROWTH = """
+import resource, sys
+from pathlib import Path
+from fareway.classify import Classifier
+
+classifier = Classifier.load(Path(sys.argv[1]))
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def ask(first: int, last: int) -> None:
+    for number in range(first, last):
+        classifier.count(f"Where is parcel {number}? " * 8)
+ask(0, 200)
+before = peak()
+ask(200, 2_200)
+print(peak() - before)
+"""
+
+
+def test_prompts_that_were_scored_are_not_kept() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", GROWTH, str(FOLDER)], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) < 4_000
