@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -76,6 +76,8 @@ class Books:
         ledger_usd: all events' costs, each counted once.
         invoice_usd: what both aggregators charge.
         places: where events are: firehose, s3, log; one may be in two.
+        estimated_usd, cut_usd: what of either is of streams that were cut: the ledger estimates
+            them, the invoice has what had been sent.
     """
 
     answers: list[Answer]
@@ -85,6 +87,8 @@ class Books:
     ledger_usd: Decimal
     invoice_usd: Decimal
     places: Counter[str]
+    estimated_usd: Decimal
+    cut_usd: Decimal
 
     @property
     def statuses(self) -> Counter[int]:
@@ -183,7 +187,9 @@ class Rig:
                 found[event["decision_id"]] = event
                 places[place] += 1
         told = [a for a in answers if a.status == 200]
-        invoice = (Decimal(s.invoice.told()["cost_usd"]) for s in self.aggregators.values())
+        lines = [line for s in self.aggregators.values() for line in s.invoice.lines]
+        spent = [event for event in found.values() if event["cost_usd"]]
+        estimated = [event for event in spent if event["cost_source"] == "estimated"]
         return Books(
             answers,
             sum(a.decision_id not in found for a in told),
@@ -193,10 +199,16 @@ class Rig:
                 if a.decision_id in found
             ),
             len(found),
-            sum((Decimal(e["cost_usd"]) for e in found.values() if e["cost_usd"]), Decimal(0)),
-            sum(invoice, Decimal(0)),
+            _usd(event["cost_usd"] for event in spent),
+            _usd(line.cost_usd for line in lines),
             places,
+            _usd(event["cost_usd"] for event in estimated),
+            _usd(line.cost_usd for line in lines if line.cut),
         )
+
+
+def _usd(amounts: Iterable[str | Decimal]) -> Decimal:
+    return sum(map(Decimal, amounts), Decimal(0))
 
 
 def bodies(count: int, seed: int) -> Iterator[dict[str, Any]]:
