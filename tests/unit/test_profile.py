@@ -152,6 +152,33 @@ def test_a_csv_file_has_columns_of_the_same_names(name, content):
     assert one.line == 2
 
 
+def test_a_csv_of_one_column_has_semicolons_in_its_words():
+    rows = read('prompt\nlist: a; b\n"c, d"\n', "log.csv")
+    assert [one.body["messages"][0]["content"] for one in rows] == ["list: a; b", "c, d"]
+
+
+def test_words_in_a_csv_that_are_json_stay_words():
+    one = row('prompt,completion\n"[1, 2]","{""a"": 1}"\n', "log.csv")
+    assert (one.fault, one.body["messages"][0]["content"]) == ("", "[1, 2]")
+    assert one.answer == '{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": 5},
+        {"tools": ["search"]},
+        {"tools": "search, calculator"},
+        {"response_format": "json"},
+        {"modalities": 3},
+        {"response": {"choices": 5}},
+    ],
+    ids=str,
+)
+def test_a_field_of_another_form_than_a_requests_stops_nothing(profiled, fields):
+    assert profiled({"prompt": "a", **fields}, {"prompt": "b"}).requests == 2
+
+
 def test_a_csv_record_may_span_lines_and_is_named_by_its_first():
     rows = read('id,prompt\n1,"a\nb\nc"\n\n2,d\n3,\n', "log.csv")
     assert [one.line for one in rows] == [2, 6, 7]
@@ -206,6 +233,7 @@ def test_a_quote_that_is_never_closed_is_one_fault():
         ("log.jsonl", b" \n\n", "is empty"),
         ("log.csv", b"", "is empty"),
         ("log.csv", b"id,question\n1,a\n", "it has id, question"),
+        ("log.csv", b"prompt,id\ra,1\r", "is not CSV"),
         ("log.txt", b"hello\n", "neither"),
         ("log.json", b'[{"prompt": "a"}]', "jq -c"),
         ("log.jsonl.gz", b"\x1f\x8b\x08", "unpack"),
