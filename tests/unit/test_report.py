@@ -325,6 +325,13 @@ def test_days_in_the_wrong_order_are_told(run):
     assert "is after" in result.output
 
 
+@pytest.mark.parametrize("days", [("--to", "9999-12-31"), ("--from", "0001-01-01")])
+def test_days_about_which_none_can_be_are_told(run, days):
+    result = run(*days)
+    assert result.exit_code == 1
+    assert "is no day of 2000 to 2999" in result.output
+
+
 def test_a_page_that_cannot_be_written_is_told(run, tmp_path):
     result = run("--html", str(tmp_path / "no" / "such.html"))
     assert result.exit_code == 1

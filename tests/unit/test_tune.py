@@ -283,3 +283,9 @@ def test_a_file_that_holds_no_events_is_refused(tmp_path):
     done = run("--events", file)
     assert done.exit_code == 1
     assert "not the ledger's events" in " ".join(done.stderr.split())
+
+
+def test_days_in_the_wrong_order_are_told():
+    done = run("--from", "2026-11-30", "--to", "2026-11-01")
+    assert done.exit_code == 1
+    assert "is after" in done.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fareway.athena import Athena, QueryFailed
-from fareway.cli.console import err, out, required, stop
+from fareway.cli.console import days_asked, err, out, required, stop
 from fareway.errors import ConfigError
 from fareway.policy import Policy, load_policy
 from fareway.prices import Price
@@ -50,7 +50,7 @@ def show(
     workgroup = required(settings.athena_workgroup, "the workgroup", "FAREWAY_ATHENA_WORKGROUP")
     database = required(settings.ledger_database, "the database", "FAREWAY_LEDGER_DATABASE")
     today = datetime.now(UTC).date()
-    since, to = _days(first, last, today)
+    since, to = days_asked(first, last, today, usual=7)
     policy = _policy(settings.policy_file)
     price = _price(policy, against) if against else None
     try:
@@ -95,14 +95,6 @@ def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
         for row in sheet.rows:
             table.add_row(*map(escape, row), style="bold" if row[0] == "saved" else None)
         console.print(table)
-
-
-def _days(first: datetime | None, last: datetime | None, today: date) -> tuple[date, date]:
-    to = last.date() if last else today
-    since = first.date() if first else to - timedelta(days=6)
-    if since > to:
-        stop(f"--from {since} is after --to {to}")
-    return since, to
 
 
 def _policy(file: Path) -> Policy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fareway.appraise import Estimate, Point
 from fareway.athena import QueryFailed
-from fareway.cli.console import err, out, required, stop
+from fareway.cli.console import days_asked, err, out, required, stop
 from fareway.errors import ConfigError
 from fareway.evidence import Row
 from fareway.policy import TIERS
@@ -50,8 +50,7 @@ def tune(
 ) -> None:
     """Cost and quality of other cuts, by what was explored. Proposes cheaper ones, applies none."""
     settings = Settings.from_env()
-    to = last.date() if last else datetime.now(UTC).date()
-    since = first.date() if first else to - timedelta(days=DAYS)
+    since, to = days_asked(first, last, datetime.now(UTC).date(), usual=DAYS + 1)
     try:
         rows = list(_lines(events)) if events else _ledger(settings, since, to)
         made = propose(rows, policy_file or policy_in_force(settings), to, margin)
