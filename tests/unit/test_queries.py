@@ -247,11 +247,27 @@ def test_a_short_premium_answer_that_nobody_complained_of_is_wasted(lake):
         {"requested_model": "fareway/premium"},
         {"status": 502},
         {"at": 26},
+        {"tier": "mid", "reason": "complexity 5 (score 4.60); held at x-fareway-max-tier mid"},
+        {"reason": "complexity 1 (score 1.10); raised to x-fareway-min-tier premium"},
+        {"reason": "complexity 1 (score 1.10); climbed from cheap to premium"},
+        {"reason": "complexity 1 (score 1.10); a ruled out: no vision; moved from mid to premium"},
     ],
 )
 def test_premium_that_was_needed_or_wanted_is_not_wasted(lake, fields):
     happened(lake, {**PREMIUM, **fields})
     assert ask(lake, "wasted_premium") == []
+
+
+def test_premium_that_was_rated_down_or_after_which_the_session_was_lifted_is_not_wasted(lake):
+    happened(
+        lake,
+        {**PREMIUM, "decision_id": "disliked"},
+        {**PREMIUM, "decision_id": "liked"},
+        turn(1, **PREMIUM, decision_id="lifted"),
+        turn(2, follow_up="neutral", **PREMIUM | {"complexity": 1}, escalated=True),
+    )
+    rated(lake, ("disliked", "up"), ("disliked", "down"), ("liked", "up"))
+    assert [row["decision_id"] for row in ask(lake, "wasted_premium")] == ["liked"]
 
 
 def test_what_is_short_can_be_said(lake):
