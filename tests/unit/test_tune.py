@@ -1,6 +1,7 @@
 """The tuner on months whose truth is known, and on the rows that it reads."""
 
 import json
+import tomllib
 from dataclasses import replace
 from datetime import date
 
@@ -220,6 +221,19 @@ def test_a_proposal_is_the_policy_with_other_cuts_and_a_report(tmp_path):
     assert told["proposal"]["saving"]["low"] > 0
     assert f"policy apply policy-{made.version}.toml" in made.files["report.md"]
     assert made.files["curve.svg"].startswith("<svg")
+
+
+def test_a_policy_may_be_written_in_any_of_tomls_ways():
+    text = """
+    version = 'mine'
+    [complexity]
+        cuts = [
+            1.6, 2.4,  # between 1 | 2 [and 2 | 3]
+            3.45, 4.05,
+        ]
+    """
+    found = tomllib.loads(with_cuts(text, "next", (1.5, 2.5, 3.5, 4.5)))
+    assert found == {"version": "next", "complexity": {"cuts": [1.5, 2.5, 3.5, 4.5]}}
 
 
 def test_the_ledgers_query_brings_what_the_tuner_reads():
