@@ -63,6 +63,12 @@ def test_what_has_no_price_is_counted_and_not_summed(reported):
     assert " 2 " in line(printed, "unpriced, not in the sums")
 
 
+def test_a_models_name_is_no_markup_and_no_escape_for_the_terminal(reported):
+    _, printed = reported({"served_model": "acme/[red]llm\x1b[2J"})
+    assert "\x1b" not in printed
+    assert "acme/[red]llm\ufffd[2J" in printed
+
+
 def test_the_model_without_a_price_is_named_and_shows_no_zero(reported):
     figures, printed = reported({}, UNPRICED)
     by_model = {row["served_model"]: row["unpriced"] for row in figures.by_model}

@@ -18,8 +18,13 @@ err = Console(stderr=True)
 
 def stop(message: str) -> NoReturn:
     """Ends the command with an error that says what to mend."""
-    err.print(f"[bold red]error:[/] {escape(message)}", highlight=False)
+    err.print(f"[bold red]error:[/] {literal(message)}", highlight=False)
     raise typer.Exit(1)
+
+
+def literal(text: str) -> str:
+    """Somebody's text as it is to be printed: no markup of ours, no escapes for the terminal."""
+    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))
 
 
 def progress_bar() -> Progress:

@@ -11,11 +11,10 @@ import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from fareway.athena import Athena, QueryFailed
-from fareway.cli.console import days_asked, err, out, required, stop
+from fareway.cli.console import days_asked, err, literal, out, required, stop
 from fareway.errors import ConfigError
 from fareway.policy import Policy, load_policy
 from fareway.prices import Price
@@ -93,7 +92,7 @@ def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
                 style="yellow" if name == "unpriced" else None,
             )
         for row in sheet.rows:
-            table.add_row(*map(escape, row), style="bold" if row[0] == "saved" else None)
+            table.add_row(*map(literal, row), style="bold" if row[0] == "saved" else None)
         console.print(table)
 
 
