@@ -203,6 +203,14 @@ def test_cuts_within_a_tier_stay_between_its_ends(ends):
     assert all(1 <= cut <= 5 for cut in cuts)
 
 
+@pytest.mark.parametrize("present", [(1.6, 2.4, 3.45, 5.0), (1.0, 1.2, 3.45, 4.05)])
+def test_a_tier_that_gets_nothing_can_get_some(present):
+    policy = replace(POLICY, cuts=present)
+    cuts = cuts_with(policy, 1.9, 4.5)
+    assert tier_cuts(policy, cuts) == (1.9, 4.5)
+    assert list(cuts) == sorted(set(cuts))
+
+
 def test_a_proposal_is_the_policy_with_other_cuts_and_a_report(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text(with_cuts(POLICY_FILE.read_text(), "now", POLICY.cuts), encoding="utf-8")
