@@ -242,7 +242,7 @@ def _answer(entry: Mapping[str, Any]) -> tuple[Usage | None, str, tuple[str, ...
         return usage, "", (f"{where}usage",)
     if usage := read_usage(entry.get("usage")):
         return usage, "", ("usage",)
-    counts = {name: n for name in _COUNTS if (n := _count(entry.get(name)))}
+    counts = {name: n for name in _COUNTS if (n := count(entry.get(name)))}
     if usage := read_usage({_COUNTS[name]: n for name, n in counts.items()}):
         return usage, "", tuple(counts)
     if isinstance(response, dict):
@@ -256,6 +256,7 @@ def _answer(entry: Mapping[str, Any]) -> tuple[Usage | None, str, tuple[str, ...
     return None, "", ()
 
 
-def _count(value: object) -> int:
+def count(value: object) -> int:
+    """A count, also as a CSV file's text; 0 where it is none."""
     text = str(value).removesuffix(".0")
     return int(text) if text.isdecimal() and len(text) < 10 else 0

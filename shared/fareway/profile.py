@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fareway.asks import Bounds, Needs
 from fareway.decide import Decision, decide, tier_candidates
 from fareway.errors import BadRequest
-from fareway.logged import Logged
+from fareway.logged import Logged, count
 from fareway.policy import TIERS, Policy, Tier
 from fareway.prices import NANO, Price, Usage
 from fareway.render import last_user, render, shorten, text_of
@@ -257,9 +257,8 @@ def _fixed_sets(policy: Policy) -> dict[str, tuple[str, Price]]:
 def _limit(body: Mapping[str, Any]) -> int | None:
     """The request's limit on its answer, tokens."""
     names = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-    return next((n for name in names if isinstance(n := body.get(name), int) and n > 0), None)
+    return next((n for name in names if (n := count(body.get(name)))), None)
 
 
 def _choices(body: Mapping[str, Any]) -> int:
-    n = body.get("n")
-    return n if isinstance(n, int) and n > 1 else 1
+    return max(1, count(body.get("n")))

@@ -292,6 +292,13 @@ def test_an_assumed_answer_is_no_longer_than_its_limit(profiled):
     assert found.sets[1].usd.high == found.sets[1].usd.value
 
 
+def test_a_csv_files_limit_on_answers_counts_too(policy):
+    profiler = Profiler(policy, Words())
+    profiler.add(read("prompt,prompt_tokens,max_tokens,n\na,100,500,2\n", "log.csv"))
+    usd = profiler.profile().sets[1].usd
+    assert usd.value == usd.high == pytest.approx((100 * 10 + 1000 * 20) / 1e6)
+
+
 def test_resampling_the_rows_tells_how_sure_the_saving_is(profiled):
     """Many rows alike leave no doubt; few that differ, much."""
     easy = {"prompt": "a", "prompt_tokens": 1000, "completion_tokens": 500}
