@@ -234,10 +234,10 @@ def _messages(body: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
 
 def _answer(entry: Mapping[str, Any]) -> tuple[Usage | None, str, tuple[str, ...]]:
     """Tokens, else the answer's text, and the field that told."""
-    response = entry.get("response")
-    where = "response."
+    name = next((n for n in _ANSWERS if isinstance(entry.get(n), dict)), "")
+    where, response = f"{name}.", entry.get(name)
     if isinstance(response, dict) and isinstance(inner := response.get("body"), dict):
-        where, response = "response.body.", inner
+        where, response = f"{where}body.", inner
     if isinstance(response, dict) and (usage := read_usage(response.get("usage"))):
         return usage, "", (f"{where}usage",)
     if usage := read_usage(entry.get("usage")):
@@ -245,15 +245,25 @@ def _answer(entry: Mapping[str, Any]) -> tuple[Usage | None, str, tuple[str, ...
     counts = {name: n for name in _COUNTS if (n := count(entry.get(name)))}
     if usage := read_usage({_COUNTS[name]: n for name, n in counts.items()}):
         return usage, "", tuple(counts)
-    if isinstance(response, dict):
-        said = response.get("choices")
-        choices = said if isinstance(said, list) else []
-        messages = [c.get("message") for c in choices if isinstance(c, dict)]
-        return None, " ".join(words(messages)), (f"{where}choices",) if messages else ()
-    for name in _ANSWERS:
-        if isinstance(text := entry.get(name), str) and text:
-            return None, text, (name,)
+    for field, said in _said(entry, where, response):
+        if answer := " ".join(words(said)):
+            return None, answer, (field,)
     return None, "", ()
+
+
+def _said(
+    entry: Mapping[str, Any], where: str, response: Mapping[str, Any] | None
+) -> Iterator[tuple[str, object]]:
+    """Where an answer's words may be: in choices, a response's output, a message, or alone."""
+    for place, within in ((where, response or {}), ("", entry)):
+        choices = within.get("choices")
+        if isinstance(choices, list):
+            told = (choice for choice in choices if isinstance(choice, dict))
+            yield f"{place}choices", [choice.get("message") or choice for choice in told]
+    if response:
+        yield f"{where}output", response.get("output")
+    for name in _ANSWERS:
+        yield name, entry.get(name)
 
 
 def count(value: object) -> int:

@@ -113,6 +113,30 @@ def usage(one):
             None,
             "In Oslo.",
         ),
+        ({"messages": ASKED, "choices": SAID}, ("messages", "choices"), None, "In Oslo."),
+        (
+            {"messages": ASKED, "completion": {"choices": SAID, "usage": USED}},
+            ("messages", "completion.usage"),
+            (12, 34),
+            "",
+        ),
+        (
+            {"input": ASKED, "output": {"role": "assistant", "content": "In Oslo."}},
+            ("input", "output"),
+            None,
+            "In Oslo.",
+        ),
+        (
+            {
+                "input": ASKED,
+                "response": {
+                    "output": [{"content": [{"type": "output_text", "text": "In Oslo."}]}]
+                },
+            },
+            ("input", "response.output"),
+            None,
+            "In Oslo.",
+        ),
         (
             {"messages": [*ASKED, {"role": "assistant", "content": "In Oslo."}]},
             ("messages", "messages: the last one is the answer"),
