@@ -111,6 +111,14 @@ def test_too_few_data_propose_nothing_and_say_how_many_are_needed():
     assert "days" in found.why
 
 
+@pytest.mark.parametrize("sessions", [1, 5])
+def test_many_requests_of_few_sessions_are_too_few(sessions):
+    seen = evidence_of(month(POLICY, 40_000, 0.05, 1), POLICY)
+    found = tune(replace(seen, session=np.arange(len(seen)) % sessions), POLICY)
+    assert found.proposal is None
+    assert f"of {sessions} sessions" in found.why
+
+
 def test_without_exploration_it_says_that_it_cannot_tell():
     found = tune(evidence_of(month(POLICY, 20_000, 0.0, 1), POLICY), POLICY)
     assert found.proposal is None
