@@ -43,7 +43,8 @@ class PolicyConflict(FarewayError):
 class PolicyStore:
     """Policies under one prefix of a bucket.
 
-    Its methods raise ClientError or BotoCoreError where S3 does not answer.
+    Its methods raise ClientError or BotoCoreError where S3 does not answer, and ConfigError where
+    somebody else wrote what is there.
     """
 
     client: S3Client
@@ -137,7 +138,11 @@ class PolicyStore:
         found = self._get(_APPLIED)
         if found is None:
             return [], None
-        return [str(version) for version in json.loads(found[0])["applied"]], found[1]
+        try:
+            return [str(version) for version in json.loads(found[0])["applied"]], found[1]
+        except (ValueError, KeyError, TypeError) as error:
+            fault = f'{_APPLIED} is not {{"applied": [...]}}: put an earlier version of it back'
+            raise ConfigError("policy store", [fault]) from error
 
     def _keep(self, applied: Sequence[str], tag: str | None) -> None:
         """Only over what was read."""

@@ -110,6 +110,16 @@ def test_a_store_that_does_not_answer_leaves_the_shipped_policy(aws, logged):
     assert logged()[0]["message"].startswith("stored policy unavailable")
 
 
+@pytest.mark.parametrize("body", [b"{broken", b"[]", b"{}"])
+def test_an_order_that_somebody_else_wrote_is_told_and_the_shipped_policy_serves(
+    store, a_file, body
+):
+    store.client.put_object(Bucket="ledger", Key="policies/applied.json", Body=body)
+    assert policy_in_force(Settings(policy_store=URI)) == SHIPPED
+    for command in (("list",), ("rollback",), ("apply", a_file("one"))):
+        assert "applied.json is not" in run(*command).stderr
+
+
 def run(*arguments):
     return CliRunner().invoke(app, ["policy", *map(str, arguments)], env={"COLUMNS": "200"})
 
