@@ -154,6 +154,7 @@ def _wasted(
             and following.escalated
             and following.raised is None
             and following.tier == "premium"
+            and event.session_floor != "premium"
         )
 
     wasted = [
@@ -201,7 +202,7 @@ def _outcomes(
             and said
             and following.escalated
             and following.raised is None
-            and RANK[following.tier] > RANK[event.tier]
+            and RANK[following.tier] > max(RANK[event.tier], RANK[event.session_floor])
         )
         return bool(said or rating), said == "complaint", lifted, rating == "down"
 

@@ -314,6 +314,20 @@ def test_cheap_answers_that_failed(lake):
     assert (mid["answered"], mid["judged"], mid["failed"]) == ("1", "0", "0")
 
 
+def test_a_session_that_was_lifted_already_blames_no_answer_that_was_pinned_below(lake):
+    lifted = {"session_floor": "mid", "follow_up": "neutral"}
+    happened(
+        lake,
+        turn(0),
+        turn(1, **lifted, tier="mid", escalated=True),
+        turn(2, **lifted, requested_model="fareway/cheap", served_model="pinned"),
+        turn(3, **lifted, tier="mid", escalated=True),
+    )
+    failed = {row["served_model"]: row["failed"] for row in ask(lake, "failed_tiers")[:2]}
+    assert failed == {"deepseek-v4-flash": "1", "pinned": "0"}
+    assert sum(int(row["failed"]) for row in ask(lake, "scores")) == 1
+
+
 def test_a_prompt_that_was_raised_by_others_blames_no_answer(lake):
     happened(
         lake,

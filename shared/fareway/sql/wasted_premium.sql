@@ -7,8 +7,8 @@
 WITH events AS (
     SELECT DISTINCT
         decision_id, occurred_at, tenant_hash, key_id, session_hash, complexity, score, tier, lane,
-        reason, raised, escalated, explored, follow_up, requested_model, served_model, status,
-        prompt_tokens, completion_tokens, cached_tokens, cost_usd
+        reason, raised, escalated, explored, follow_up, session_floor, requested_model, served_model,
+        status, prompt_tokens, completion_tokens, cached_tokens, cost_usd
     FROM cost_events
     WHERE dt BETWEEN '$first' AND '$until'
       AND substr(occurred_at, 1, 10) >= '$first'
@@ -33,7 +33,7 @@ wasted AS (
       AND prompt_tokens <= $short_prompt_tokens
       AND completion_tokens <= $short_completion_tokens
       AND coalesce(said_next, 'neutral') <> 'complaint'
-      AND NOT (said_next IS NOT NULL AND lifted_to >= tier_rank)
+      AND NOT (said_next IS NOT NULL AND lifted_to >= tier_rank AND lifted_to > floor_rank)
       AND coalesce(opinions.rating, 'up') <> 'down'
 )
 SELECT
