@@ -237,11 +237,19 @@ class Profiler:
         for place, (name, model) in enumerate(names.items()):
             nano = self._sums[..., place]
             usd = [float(n) / 1e9 for n in nano[0]]
-            saved = 1 - nano / np.where(premium > 0, premium, np.inf)
-            low, high = np.quantile(saved[1:], ENDS, axis=0)
-            saving = Range(float(saved[0, 1]), float(low.min()), float(high.max()))
-            found.append(ModelSet(name, model, Range(usd[1], min(usd), max(usd)), saving))
+            found.append(
+                ModelSet(name, model, Range(usd[1], min(usd), max(usd)), _saving(nano, premium))
+            )
         return found
+
+
+def _saving(nano: NDArray[np.int64], premium: NDArray[np.float64]) -> Range:
+    """[1 + RESAMPLES, LENGTHS] -> the part that is saved; of few rows a resample may hold none."""
+    if not premium[0].all():
+        return Range(0.0, 0.0, 0.0)
+    saved = 1 - nano / np.where(premium > 0, premium, np.nan)
+    low, high = np.nanquantile(saved[1:], ENDS, axis=0)
+    return Range(float(saved[0, 1]), float(low.min()), float(high.max()))
 
 
 def _fixed_sets(policy: Policy) -> dict[str, tuple[str, Price]]:

@@ -334,6 +334,13 @@ def test_resampling_the_rows_tells_how_sure_the_saving_is(profiled):
     assert few.high - few.low > 3 * (many.high - many.low) > 0
 
 
+def test_one_row_saves_what_it_saves(profiled):
+    saving = (
+        profiled({"prompt": "a", "prompt_tokens": 1000, "completion_tokens": 500}).sets[0].saving
+    )
+    assert (saving.low, saving.value, saving.high) == pytest.approx((0.9, 0.9, 0.9))
+
+
 def test_a_prompt_that_no_model_can_take_is_a_fault_of_its_line(profiled):
     speech = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]
     found = profiled({"prompt": "a"}, {"messages": speech})

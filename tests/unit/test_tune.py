@@ -307,6 +307,12 @@ def test_the_command_writes_its_files_and_proposes_nothing_of_little(tmp_path):
     assert "# No proposal" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_without_exploration_the_command_says_what_to_set(tmp_path):
+    events = tmp_path / "events.jsonl"
+    events.touch()
+    assert "`share` under [exploration]" in " ".join(run("--events", events).stdout.split())
+
+
 def test_a_file_that_holds_no_events_is_refused(tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_text('{"text": "hello"}\n', encoding="utf-8")

@@ -66,7 +66,7 @@ def show(
             html.write_text(page(figures, behind, sheets), encoding="utf-8")
         except OSError as error:
             stop(f"{html}: {error.strerror}")
-        err.print(f"written: {html}", highlight=False)
+        err.print(f"written: {html}", markup=False, highlight=False)
 
 
 def print_report(figures: Report, console: Console) -> None:

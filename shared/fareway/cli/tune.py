@@ -65,7 +65,9 @@ def tune(
         out_dir.mkdir(parents=True, exist_ok=True)
         for name, text in made.files.items():
             (out_dir / name).write_text(text, encoding="utf-8")
-        err.print(f"wrote {out_dir}: {', '.join(sorted(made.files))}", highlight=False)
+        err.print(
+            f"wrote {out_dir}: {', '.join(sorted(made.files))}", markup=False, highlight=False
+        )
 
 
 def print_tuning(found: Tuning, console: Console) -> None:
@@ -81,7 +83,7 @@ def print_tuning(found: Tuning, console: Console) -> None:
         for point in found.curve:
             table.add_row(*_cells("", point))
         console.print(table)
-    console.print(found.why, highlight=False)
+    console.print(found.why, markup=False, highlight=False)
 
 
 def _cells(name: str, point: Point) -> list[str]:
