@@ -319,6 +319,15 @@ def test_another_baseline_is_told_beside_the_policys(run):
     assert "all-premium would have cost" in result.output
 
 
+def test_a_model_of_the_policy_that_was_applied_can_be_the_baseline(run, monkeypatch, tmp_path):
+    """Its prices are those that the events were priced by."""
+    applied = tmp_path / "applied.toml"
+    shipped = Settings().policy_file.read_text(encoding="utf-8")
+    applied.write_text(re.sub(r'(?<!tokenmix = )(?<!model = )"gpt-5"', '"ours"', shipped))
+    monkeypatch.setattr(command, "policy_in_force", lambda _: applied)
+    assert "all at ours would have cost" in run("--against", "ours").output
+
+
 def test_a_model_without_a_price_is_no_baseline(run):
     result = run("--against", "acme/unheard-of")
     assert result.exit_code == 1

@@ -17,6 +17,7 @@ from fareway.athena import Athena, QueryFailed
 from fareway.cli.console import days_asked, err, literal, out, required, stop
 from fareway.errors import ConfigError
 from fareway.policy import Policy, load_policy
+from fareway.policy_store import policy_in_force
 from fareway.prices import Price
 from fareway.report import Report, details, report
 from fareway.report_html import page
@@ -50,7 +51,7 @@ def show(
     database = required(settings.ledger_database, "the database", "FAREWAY_LEDGER_DATABASE")
     today = datetime.now(UTC).date()
     since, to = days_asked(first, last, today, usual=7)
-    policy = _policy(settings.policy_file)
+    policy = _policy(policy_in_force(settings))
     price = _price(policy, against) if against else None
     try:
         athena = Athena(boto3.client("athena"), workgroup, database)
