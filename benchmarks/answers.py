@@ -35,7 +35,7 @@ def answers(traffic: Traffic, first: date, last: date) -> dict[str, Rows]:
         "by_model": _money_by(seen, _server),
         "by_key": _money_by(seen, lambda e: {"tenant_hash": e.tenant_hash, "key_id": e.key_id}),
         "by_tag": _money_by(seen, lambda e: {"tags": e.tags or "{}"}),
-        "wasted_premium": _wasted(seen, after),
+        "wasted_premium": _wasted(seen, after, ratings),
         "failed_tiers": _failed(seen, after, ratings),
         "cache_value": _cache(seen),
         "reliability": _reliability(seen),
@@ -143,17 +143,32 @@ def _said(event: CostEvent, after: Mapping[str, CostEvent]) -> str | None:
     return following.follow_up if following else None
 
 
-def _wasted(seen: Sequence[CostEvent], after: Mapping[str, CostEvent]) -> Rows:
+def _wasted(
+    seen: Sequence[CostEvent], after: Mapping[str, CostEvent], ratings: Mapping[str, str]
+) -> Rows:
+    def lifted_after(event: CostEvent) -> bool:
+        following = after.get(event.decision_id)
+        return bool(
+            following
+            and following.follow_up
+            and following.escalated
+            and following.raised is None
+            and following.tier == "premium"
+            and event.session_floor != "premium"
+        )
+
     wasted = [
         e
         for e in seen
-        if (e.tier == "premium" or e.complexity == 5)
+        if e.tier == "premium"
         and (e.lane, e.requested_model) == ("standard", "fareway/auto")
         and not (e.escalated or e.raised or e.explored)
         and e.status == 200
         and (e.prompt_tokens or 0) <= PARAMETERS["short_prompt_tokens"]
         and (e.completion_tokens or 0) <= PARAMETERS["short_completion_tokens"]
         and _said(e, after) != "complaint"
+        and not lifted_after(e)
+        and ratings.get(e.decision_id) != "down"
     ]
     all_of_them = {"calls": len(wasted), "calls_usd": _sum(e.cost_usd for e in wasted)}
     wasted.sort(key=lambda e: (-(e.cost_usd or 0), e.decision_id))
@@ -187,7 +202,7 @@ def _outcomes(
             and said
             and following.escalated
             and following.raised is None
-            and RANK[following.tier] > RANK[event.tier]
+            and RANK[following.tier] > max(RANK[event.tier], RANK[event.session_floor])
         )
         return bool(said or rating), said == "complaint", lifted, rating == "down"
 

@@ -194,16 +194,23 @@ class Appraisal:
 
 def tier_cuts(policy: Policy, cuts: Sequence[float] = ()) -> tuple[float, float]:
     """The two of four cuts that divide the policy's tiers: of its own, or of others."""
-    cheap, mid = (len(policy.tiers[tier].complexity) for tier in TIERS[:2])
+    cheap, mid = _tier_places(policy)
     four = cuts or policy.cuts
-    return four[cheap - 1], four[cheap + mid - 1]
+    return four[cheap], four[mid]
+
+
+def _tier_places(policy: Policy) -> tuple[int, int]:
+    cheap, mid = (len(policy.tiers[tier].complexity) for tier in TIERS[:2])
+    return cheap - 1, cheap + mid - 1
 
 
 def cuts_with(policy: Policy, first: float, second: float) -> tuple[float, ...]:
     """The policy's four cuts with other ends of cheap and mid; those within a tier keep their place
     in it."""
     old, new = (1.0, *tier_cuts(policy), 5.0), (1.0, first, second, 5.0)
-    return tuple(round(float(cut), 4) for cut in np.interp(policy.cuts, old, new))
+    cuts = np.interp(policy.cuts, old, new)
+    cuts[list(_tier_places(policy))] = first, second  # an old one may be at 1 or 5, where none is
+    return tuple(round(float(cut), 4) for cut in cuts)
 
 
 def along(sums: Floats, pair: Pair) -> Floats:

@@ -30,6 +30,8 @@ class QueryFailed(FarewayError):
 #: How many days after it happened an event may still arrive, as one that was replayed does, and
 #: count in its own day.
 LATE_DAYS = 3
+#: Those whose days can be asked for: about the first and the last day that there is, none can.
+YEARS = range(2000, 3000)
 #: What some queries want to know besides days; `load_query` takes others.
 PARAMETERS: Mapping[str, int | Decimal] = {
     "short_prompt_tokens": 200,

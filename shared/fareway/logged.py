@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -35,6 +35,14 @@ _COUNTS = {
     "cached_tokens": "prompt_cache_hit_tokens",
 }
 _ANSWERS = ("response", "completion", "answer", "output")
+#: Columns of a CSV file that are words, also where these look like JSON.
+_WORDS = ("prompt", "text", "completion", "answer", "output")
+#: Fields of a request -> whether they have a request's form; else they are somebody's notes.
+_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    "tools": lambda tools: isinstance(tools, list) and all(isinstance(t, dict) for t in tools),
+    "response_format": lambda format_: isinstance(format_, dict),
+    "modalities": lambda modalities: isinstance(modalities, list),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +121,12 @@ def _csv(file: IO[bytes], name: str) -> Iterator[Logged]:
     csv.field_size_limit(MAX_BODY_BYTES)
     lines = _Text(file)
     first = next(lines)
-    mark = "\t" if name.lower().endswith(".tsv") else ";" if "," not in first else ","
-    columns = [c.strip().lower() for c in next(csv.reader([first], delimiter=mark), [])]
+    semicolons = ";" in first and "," not in first
+    mark = "\t" if name.lower().endswith(".tsv") else ";" if semicolons else ","
+    try:
+        columns = [c.strip().lower() for c in next(csv.reader([first], delimiter=mark), [])]
+    except csv.Error as error:
+        raise BadRequest(f"{name} is not CSV: {error}") from error
     if not set(PROMPTS) & set(columns):
         raise BadRequest(
             f"{name}: no column is called {', '.join(PROMPTS)}; it has {', '.join(columns)[:200]}."
@@ -158,12 +170,12 @@ def _records(lines: _Text, columns: Sequence[str], mark: str) -> Iterator[Logged
         if cells and len(cells) > len(columns):
             yield _faulty(begins, f"it has {len(cells)} cells, the header {len(columns)}")
         elif cells and any(cells):
-            yield _row(begins, dict(zip(columns, map(_cell, cells), strict=False)))
+            yield _row(begins, dict(zip(columns, map(_cell, columns, cells), strict=False)))
 
 
-def _cell(text: str) -> Any:
+def _cell(column: str, text: str) -> Any:
     """A cell: an object or a list where it is one, else its text; None where it is empty."""
-    if text.lstrip()[:1] in ("{", "["):
+    if column not in _WORDS and text.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
@@ -188,6 +200,7 @@ def _row(line: int, entry: object) -> Logged:
     if not told and where == "" and len(messages) > 1 and messages[-1].get("role") == "assistant":
         answer = " ".join(words(messages[-1]))
         messages, fields = messages[:-1], [*fields, "messages: the last one is the answer"]
+    body = {k: v for k, v in body.items() if k not in _FORMS or _FORMS[k](v)}
     return Logged(line, {**body, "messages": messages}, usage, answer, tuple(fields))
 
 
@@ -221,27 +234,39 @@ def _messages(body: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
 
 def _answer(entry: Mapping[str, Any]) -> tuple[Usage | None, str, tuple[str, ...]]:
     """Tokens, else the answer's text, and the field that told."""
-    response = entry.get("response")
-    where = "response."
+    name = next((n for n in _ANSWERS if isinstance(entry.get(n), dict)), "")
+    where, response = f"{name}.", entry.get(name)
     if isinstance(response, dict) and isinstance(inner := response.get("body"), dict):
-        where, response = "response.body.", inner
+        where, response = f"{where}body.", inner
     if isinstance(response, dict) and (usage := read_usage(response.get("usage"))):
         return usage, "", (f"{where}usage",)
     if usage := read_usage(entry.get("usage")):
         return usage, "", ("usage",)
-    counts = {name: n for name in _COUNTS if (n := _count(entry.get(name)))}
+    counts = {name: n for name in _COUNTS if (n := count(entry.get(name)))}
     if usage := read_usage({_COUNTS[name]: n for name, n in counts.items()}):
         return usage, "", tuple(counts)
-    if isinstance(response, dict):
-        said = response.get("choices")
-        messages = [c.get("message") for c in said if isinstance(c, dict)] if said else []
-        return None, " ".join(words(messages)), (f"{where}choices",) if messages else ()
-    for name in _ANSWERS:
-        if isinstance(text := entry.get(name), str) and text:
-            return None, text, (name,)
+    for field, said in _said(entry, where, response):
+        if answer := " ".join(words(said)):
+            return None, answer, (field,)
     return None, "", ()
 
 
-def _count(value: object) -> int:
+def _said(
+    entry: Mapping[str, Any], where: str, response: Mapping[str, Any] | None
+) -> Iterator[tuple[str, object]]:
+    """Where an answer's words may be: in choices, a response's output, a message, or alone."""
+    for place, within in ((where, response or {}), ("", entry)):
+        choices = within.get("choices")
+        if isinstance(choices, list):
+            told = (choice for choice in choices if isinstance(choice, dict))
+            yield f"{place}choices", [choice.get("message") or choice for choice in told]
+    if response:
+        yield f"{where}output", response.get("output")
+    for name in _ANSWERS:
+        yield name, entry.get(name)
+
+
+def count(value: object) -> int:
+    """A count, also as a CSV file's text; 0 where it is none."""
     text = str(value).removesuffix(".0")
     return int(text) if text.isdecimal() and len(text) < 10 else 0

@@ -1,6 +1,7 @@
 """Policies in S3, and which of them is in force: applied one after the other, undone in turn.
 
     policies/<version>.toml    a policy; never another one under a version that is there
+    policies/<shadow.policy>   what a policy's [shadow] names, as it lay beside it
     policies/applied.json      {"applied": ["<version>", ...]}: the last is in force
 
 Where none is applied the shipped one is in force.
@@ -42,7 +43,8 @@ class PolicyConflict(FarewayError):
 class PolicyStore:
     """Policies under one prefix of a bucket.
 
-    Its methods raise ClientError or BotoCoreError where S3 does not answer.
+    Its methods raise ClientError or BotoCoreError where S3 does not answer, and ConfigError where
+    somebody else wrote what is there.
     """
 
     client: S3Client
@@ -84,23 +86,41 @@ class PolicyStore:
         return file
 
     def apply(self, file: Path) -> str:
-        """Puts a policy in force -> its version.
+        """Puts a policy in force -> its version. What its [shadow] names goes into the store too.
 
         Raises:
-            ConfigError: it is faulty.
-            PolicyConflict: its version is another policy's, or the order of things changed
-                meanwhile.
+            ConfigError: it is faulty, or its shadow is, which lies beside it or is in the store.
+            PolicyConflict: its version, or its shadow's file, is another policy's, or the order of
+                things changed meanwhile.
         """
-        version, text = load_policy(file).version, file.read_text(encoding="utf-8")
-        known = self.text(f"{version}.toml")
-        if known is None:
-            self._put(f"{version}.toml", text, {"IfNoneMatch": "*"})
-        elif known != text:
-            raise PolicyConflict(f"version {version} is another policy's: give it a new one")
+        policy, text = load_policy(file), file.read_text(encoding="utf-8")
+        version, shadow = policy.version, policy.shadow
+        if shadow.share:
+            self._add_shadow(file.with_name(shadow.policy))
+        self._add(f"{version}.toml", text)
         applied, tag = self._applied()
         if applied[-1:] != [version]:
             self._keep([*applied, version], tag)
         return version
+
+    def _add_shadow(self, file: Path) -> None:
+        if file.is_file():
+            load_policy(file)
+            self._add(file.name, file.read_text(encoding="utf-8"))
+        elif self.text(file.name) is None:
+            raise ConfigError(
+                "policy store",
+                [f"shadow.policy: {file.name} is neither beside the policy nor in the store"],
+            )
+
+    def _add(self, name: str, text: str) -> None:
+        """A policy's file, unless it is there."""
+        known = self.text(name)
+        if known is None:
+            self._put(name, text, {"IfNoneMatch": "*"})
+        elif known != text:
+            version = name.removesuffix(".toml")
+            raise PolicyConflict(f"version {version} is another policy's: give it a new one")
 
     def rollback(self) -> str | None:
         """Puts the one before in force -> its version; None: the shipped one.
@@ -118,7 +138,11 @@ class PolicyStore:
         found = self._get(_APPLIED)
         if found is None:
             return [], None
-        return [str(version) for version in json.loads(found[0])["applied"]], found[1]
+        try:
+            return [str(version) for version in json.loads(found[0])["applied"]], found[1]
+        except (ValueError, KeyError, TypeError) as error:
+            fault = f'{_APPLIED} is not {{"applied": [...]}}: put an earlier version of it back'
+            raise ConfigError("policy store", [fault]) from error
 
     def _keep(self, applied: Sequence[str], tag: str | None) -> None:
         """Only over what was read."""

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fareway.asks import Bounds, Needs
 from fareway.decide import Decision, decide, tier_candidates
 from fareway.errors import BadRequest
-from fareway.logged import Logged
+from fareway.logged import Logged, count
 from fareway.policy import TIERS, Policy, Tier
 from fareway.prices import NANO, Price, Usage
 from fareway.render import last_user, render, shorten, text_of
@@ -237,11 +237,19 @@ class Profiler:
         for place, (name, model) in enumerate(names.items()):
             nano = self._sums[..., place]
             usd = [float(n) / 1e9 for n in nano[0]]
-            saved = 1 - nano / np.where(premium > 0, premium, np.inf)
-            low, high = np.quantile(saved[1:], ENDS, axis=0)
-            saving = Range(float(saved[0, 1]), float(low.min()), float(high.max()))
-            found.append(ModelSet(name, model, Range(usd[1], min(usd), max(usd)), saving))
+            found.append(
+                ModelSet(name, model, Range(usd[1], min(usd), max(usd)), _saving(nano, premium))
+            )
         return found
+
+
+def _saving(nano: NDArray[np.int64], premium: NDArray[np.float64]) -> Range:
+    """[1 + RESAMPLES, LENGTHS] -> the part that is saved; of few rows a resample may hold none."""
+    if not premium[0].all():
+        return Range(0.0, 0.0, 0.0)
+    saved = 1 - nano / np.where(premium > 0, premium, np.nan)
+    low, high = np.nanquantile(saved[1:], ENDS, axis=0)
+    return Range(float(saved[0, 1]), float(low.min()), float(high.max()))
 
 
 def _fixed_sets(policy: Policy) -> dict[str, tuple[str, Price]]:
@@ -257,9 +265,8 @@ def _fixed_sets(policy: Policy) -> dict[str, tuple[str, Price]]:
 def _limit(body: Mapping[str, Any]) -> int | None:
     """The request's limit on its answer, tokens."""
     names = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-    return next((n for name in names if isinstance(n := body.get(name), int) and n > 0), None)
+    return next((n for name in names if (n := count(body.get(name)))), None)
 
 
 def _choices(body: Mapping[str, Any]) -> int:
-    n = body.get("n")
-    return n if isinstance(n, int) and n > 1 else 1
+    return max(1, count(body.get("n")))

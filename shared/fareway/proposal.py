@@ -61,8 +61,10 @@ def propose(rows: Iterable[Row], policy_file: Path, day: date, margin: float = M
 def with_cuts(text: str, version: str, cuts: Iterable[float]) -> str:
     """A policy's text with another version and other cuts; all else stays, comments too."""
     listed = ", ".join(f"{cut:g}" for cut in cuts)
-    text, versions = re.subn(r'(?m)^version\s*=\s*"[^"\n]*"', f'version = "{version}"', text)
-    text, found = re.subn(r"(?m)^cuts\s*=\s*\[[^\]]*\]", f"cuts = [{listed}]", text)
+    text, versions = re.subn(
+        r"""(?m)^[ \t]*version\s*=\s*(?:"[^"\n]*"|'[^'\n]*')""", f'version = "{version}"', text
+    )
+    text, found = re.subn(r"(?m)^[ \t]*cuts\s*=\s*\[(?:#.*|[^\]#])*\]", f"cuts = [{listed}]", text)
     if (versions, found) != (1, 1):
         raise ValueError("a policy has one line `version = ...` and one `cuts = [...]`")
     return text

@@ -56,14 +56,14 @@ def days_asked(event: Mapping[str, object], today: date) -> tuple[date, date]:
     """The first and the last day that an event asks for.
 
     Args:
-        event: `from` and `to`, ISO dates; without `from`: the days of which an event may still
-            arrive, and without `to`: up to today.
+        event: `from` and `to`, ISO dates; without `from`: the days of which an event may have
+            arrived today, or yesterday after the last run, and without `to`: up to today.
 
     Raises:
         ValueError: one of them is no date.
     """
     first, last = event.get("from"), event.get("to")
     return (
-        date.fromisoformat(str(first)) if first else today - timedelta(days=LATE_DAYS - 1),
+        date.fromisoformat(str(first)) if first else today - timedelta(days=LATE_DAYS + 1),
         date.fromisoformat(str(last)) if last else today,
     )

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fareway.athena import PARAMETERS, QueryFailed, Row, load_query
+from fareway.athena import PARAMETERS, YEARS, QueryFailed, Row, load_query
 from fareway.errors import BadRequest, LedgerUnavailable
 from fareway.log import log
 from fareway.policy import TIERS, Policy, Tier
@@ -117,7 +117,10 @@ def days_asked(first: str | None, last: str | None, today: date) -> tuple[date, 
 
 def _day(name: str, text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
+        if day.year not in YEARS:
+            raise ValueError(day)
+        return day
     except ValueError:
         raise BadRequest(f"'{name}' is no date such as 2026-11-24.", param=name) from None
 

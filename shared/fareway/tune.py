@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from fareway.appraise import Appraisal, Estimate, Point
 from fareway.evidence import Evidence
 from fareway.gain import WORTH, gain
@@ -11,7 +13,8 @@ from fareway.policy import Policy
 
 #: How much of the satisfied share may be lost: a proposal is shown to lose less.
 MARGIN = 0.005
-#: Answers that other tiers gave to the requests that would move: fewer are too few.
+#: Answers that other tiers gave to the requests that would move, and sessions in all: fewer are
+#: too few. Sessions are what the intervals come from.
 ENOUGH = 100
 #: Points of the curve that are told.
 POINTS = 25
@@ -62,6 +65,10 @@ def tune(seen: Evidence, policy: Policy, margin: float = MARGIN, seed: int = 0) 
     if explored < ENOUGH:
         why = f"Too few data: {explored} answers of {len(seen)} were explored, {ENOUGH} are needed"
         return Tuning(None, (), None, f"{why}{_when(explored, seen.days)}.", len(seen), explored)
+    sessions = len(np.unique(seen.session))
+    if sessions < ENOUGH:
+        why = f"Too few data: the requests are of {sessions} sessions, {ENOUGH} are needed."
+        return Tuning(None, (), None, why, len(seen), explored)
     appraisal = Appraisal(seen, policy, seed)
     present, frontier = appraisal.point(appraisal.present), appraisal.frontier()
     held = None

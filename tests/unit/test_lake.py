@@ -133,6 +133,15 @@ def test_a_late_event_is_in_its_day_once_that_is_made_anew(lake, bucket):
     assert rollup.make(*DAYS)["2026-11-23"] == 2
 
 
+def test_a_day_is_made_anew_as_long_as_its_events_count(lake, bucket):
+    """The last of them arrives after the third day's last tick."""
+    lake.add("cost_events", [at("2026-11-22T23:00", decision_id="late") | {"dt": "2026-11-25"}])
+    first_tick_after = days_asked({}, date(2026, 11, 26))
+    made = Rollup(lake, boto3.client("s3"), bucket).make(*first_tick_after)
+    (totals,) = lake.run(load_query("totals", date(2026, 11, 22), date(2026, 11, 22)))
+    assert made == {"2026-11-22": int(totals["requests"])} == {"2026-11-22": 1}
+
+
 def test_the_pages_query_adds_up_to_the_ledger(lake, bucket):
     lake.add("cost_events", EVENTS)
     Rollup(lake, boto3.client("s3"), bucket).make(*DAYS)
@@ -159,7 +168,7 @@ def test_when_athena_fails_nothing_is_written(bucket):
 @pytest.mark.parametrize(
     ("event", "days"),
     [
-        ({"source": "aws.events"}, ("2026-11-24", "2026-11-26")),
+        ({"source": "aws.events"}, ("2026-11-22", "2026-11-26")),
         ({"from": "2026-11-01"}, ("2026-11-01", "2026-11-26")),
         ({"from": "2026-11-01", "to": "2026-11-02"}, ("2026-11-01", "2026-11-02")),
     ],

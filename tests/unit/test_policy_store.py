@@ -87,9 +87,37 @@ def test_the_shadow_policy_comes_with_the_one_in_force(store, a_file):
     assert load_policy(file.parent / load_policy(file).shadow.policy).version == "two"
 
 
+def test_the_shadow_policy_need_not_have_been_in_force(store, a_file):
+    a_file("two")
+    store.apply(a_file("one", tables='policy = "two.toml"\nshare = 0.1'))
+    assert store.applied() == ["one"]
+    file = policy_in_force(Settings(policy_store=URI))
+    assert load_policy(file.parent / load_policy(file).shadow.policy).version == "two"
+
+
+def test_a_shadow_policy_that_is_nowhere_or_faulty_is_told_before_anything_is_applied(
+    store, a_file
+):
+    one = a_file("one", tables='policy = "two.toml"\nshare = 0.1')
+    assert "two.toml is neither beside" in run("apply", one).stderr
+    a_file("two", cuts=(3, 2, 1, 4))
+    assert "must ascend" in run("apply", one).stderr
+    assert store.applied() == []
+
+
 def test_a_store_that_does_not_answer_leaves_the_shipped_policy(aws, logged):
     assert policy_in_force(Settings(policy_store="s3://no-such-bucket/policies")) == SHIPPED
     assert logged()[0]["message"].startswith("stored policy unavailable")
+
+
+@pytest.mark.parametrize("body", [b"{broken", b"[]", b"{}"])
+def test_an_order_that_somebody_else_wrote_is_told_and_the_shipped_policy_serves(
+    store, a_file, body
+):
+    store.client.put_object(Bucket="ledger", Key="policies/applied.json", Body=body)
+    assert policy_in_force(Settings(policy_store=URI)) == SHIPPED
+    for command in (("list",), ("rollback",), ("apply", a_file("one"))):
+        assert "applied.json is not" in run(*command).stderr
 
 
 def run(*arguments):

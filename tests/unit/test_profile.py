@@ -113,6 +113,30 @@ def usage(one):
             None,
             "In Oslo.",
         ),
+        ({"messages": ASKED, "choices": SAID}, ("messages", "choices"), None, "In Oslo."),
+        (
+            {"messages": ASKED, "completion": {"choices": SAID, "usage": USED}},
+            ("messages", "completion.usage"),
+            (12, 34),
+            "",
+        ),
+        (
+            {"input": ASKED, "output": {"role": "assistant", "content": "In Oslo."}},
+            ("input", "output"),
+            None,
+            "In Oslo.",
+        ),
+        (
+            {
+                "input": ASKED,
+                "response": {
+                    "output": [{"content": [{"type": "output_text", "text": "In Oslo."}]}]
+                },
+            },
+            ("input", "response.output"),
+            None,
+            "In Oslo.",
+        ),
         (
             {"messages": [*ASKED, {"role": "assistant", "content": "In Oslo."}]},
             ("messages", "messages: the last one is the answer"),
@@ -150,6 +174,33 @@ def test_a_csv_file_has_columns_of_the_same_names(name, content):
     one = row(content, name)
     assert (one.fault, one.body["messages"], usage(one)) == ("", ASKED, (0, 34))
     assert one.line == 2
+
+
+def test_a_csv_of_one_column_has_semicolons_in_its_words():
+    rows = read('prompt\nlist: a; b\n"c, d"\n', "log.csv")
+    assert [one.body["messages"][0]["content"] for one in rows] == ["list: a; b", "c, d"]
+
+
+def test_words_in_a_csv_that_are_json_stay_words():
+    one = row('prompt,completion\n"[1, 2]","{""a"": 1}"\n', "log.csv")
+    assert (one.fault, one.body["messages"][0]["content"]) == ("", "[1, 2]")
+    assert one.answer == '{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": 5},
+        {"tools": ["search"]},
+        {"tools": "search, calculator"},
+        {"response_format": "json"},
+        {"modalities": 3},
+        {"response": {"choices": 5}},
+    ],
+    ids=str,
+)
+def test_a_field_of_another_form_than_a_requests_stops_nothing(profiled, fields):
+    assert profiled({"prompt": "a", **fields}, {"prompt": "b"}).requests == 2
 
 
 def test_a_csv_record_may_span_lines_and_is_named_by_its_first():
@@ -206,6 +257,7 @@ def test_a_quote_that_is_never_closed_is_one_fault():
         ("log.jsonl", b" \n\n", "is empty"),
         ("log.csv", b"", "is empty"),
         ("log.csv", b"id,question\n1,a\n", "it has id, question"),
+        ("log.csv", b"prompt,id\ra,1\r", "is not CSV"),
         ("log.txt", b"hello\n", "neither"),
         ("log.json", b'[{"prompt": "a"}]', "jq -c"),
         ("log.jsonl.gz", b"\x1f\x8b\x08", "unpack"),
@@ -264,6 +316,13 @@ def test_an_assumed_answer_is_no_longer_than_its_limit(profiled):
     assert found.sets[1].usd.high == found.sets[1].usd.value
 
 
+def test_a_csv_files_limit_on_answers_counts_too(policy):
+    profiler = Profiler(policy, Words())
+    profiler.add(read("prompt,prompt_tokens,max_tokens,n\na,100,500,2\n", "log.csv"))
+    usd = profiler.profile().sets[1].usd
+    assert usd.value == usd.high == pytest.approx((100 * 10 + 1000 * 20) / 1e6)
+
+
 def test_resampling_the_rows_tells_how_sure_the_saving_is(profiled):
     """Many rows alike leave no doubt; few that differ, much."""
     easy = {"prompt": "a", "prompt_tokens": 1000, "completion_tokens": 500}
@@ -273,6 +332,13 @@ def test_resampling_the_rows_tells_how_sure_the_saving_is(profiled):
     few, many = (profiled(*[easy, hard] * n).sets[0].saving for n in (4, 100))
     assert few.value == many.value == pytest.approx(0.45)
     assert few.high - few.low > 3 * (many.high - many.low) > 0
+
+
+def test_one_row_saves_what_it_saves(profiled):
+    saving = (
+        profiled({"prompt": "a", "prompt_tokens": 1000, "completion_tokens": 500}).sets[0].saving
+    )
+    assert (saving.low, saving.value, saving.high) == pytest.approx((0.9, 0.9, 0.9))
 
 
 def test_a_prompt_that_no_model_can_take_is_a_fault_of_its_line(profiled):

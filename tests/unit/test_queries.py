@@ -247,11 +247,27 @@ def test_a_short_premium_answer_that_nobody_complained_of_is_wasted(lake):
         {"requested_model": "fareway/premium"},
         {"status": 502},
         {"at": 26},
+        {"tier": "mid", "reason": "complexity 5 (score 4.60); held at x-fareway-max-tier mid"},
+        {"reason": "complexity 1 (score 1.10); raised to x-fareway-min-tier premium"},
+        {"reason": "complexity 1 (score 1.10); climbed from cheap to premium"},
+        {"reason": "complexity 1 (score 1.10); a ruled out: no vision; moved from mid to premium"},
     ],
 )
 def test_premium_that_was_needed_or_wanted_is_not_wasted(lake, fields):
     happened(lake, {**PREMIUM, **fields})
     assert ask(lake, "wasted_premium") == []
+
+
+def test_premium_that_was_rated_down_or_after_which_the_session_was_lifted_is_not_wasted(lake):
+    happened(
+        lake,
+        {**PREMIUM, "decision_id": "disliked"},
+        {**PREMIUM, "decision_id": "liked"},
+        turn(1, **PREMIUM, decision_id="lifted"),
+        turn(2, follow_up="neutral", **PREMIUM | {"complexity": 1}, escalated=True),
+    )
+    rated(lake, ("disliked", "up"), ("disliked", "down"), ("liked", "up"))
+    assert [row["decision_id"] for row in ask(lake, "wasted_premium")] == ["liked"]
 
 
 def test_what_is_short_can_be_said(lake):
@@ -296,6 +312,20 @@ def test_cheap_answers_that_failed(lake):
     }
     assert usd(cheap["failed_usd"]) == Decimal("0.00135")
     assert (mid["answered"], mid["judged"], mid["failed"]) == ("1", "0", "0")
+
+
+def test_a_session_that_was_lifted_already_blames_no_answer_that_was_pinned_below(lake):
+    lifted = {"session_floor": "mid", "follow_up": "neutral"}
+    happened(
+        lake,
+        turn(0),
+        turn(1, **lifted, tier="mid", escalated=True),
+        turn(2, **lifted, requested_model="fareway/cheap", served_model="pinned"),
+        turn(3, **lifted, tier="mid", escalated=True),
+    )
+    failed = {row["served_model"]: row["failed"] for row in ask(lake, "failed_tiers")[:2]}
+    assert failed == {"deepseek-v4-flash": "1", "pinned": "0"}
+    assert sum(int(row["failed"]) for row in ask(lake, "scores")) == 1
 
 
 def test_a_prompt_that_was_raised_by_others_blames_no_answer(lake):

@@ -63,6 +63,12 @@ def test_what_has_no_price_is_counted_and_not_summed(reported):
     assert " 2 " in line(printed, "unpriced, not in the sums")
 
 
+def test_a_models_name_is_no_markup_and_no_escape_for_the_terminal(reported):
+    _, printed = reported({"served_model": "acme/[red]llm\x1b[2J"})
+    assert "\x1b" not in printed
+    assert "acme/[red]llm\ufffd[2J" in printed
+
+
 def test_the_model_without_a_price_is_named_and_shows_no_zero(reported):
     figures, printed = reported({}, UNPRICED)
     by_model = {row["served_model"]: row["unpriced"] for row in figures.by_model}
@@ -313,6 +319,15 @@ def test_another_baseline_is_told_beside_the_policys(run):
     assert "all-premium would have cost" in result.output
 
 
+def test_a_model_of_the_policy_that_was_applied_can_be_the_baseline(run, monkeypatch, tmp_path):
+    """Its prices are those that the events were priced by."""
+    applied = tmp_path / "applied.toml"
+    shipped = Settings().policy_file.read_text(encoding="utf-8")
+    applied.write_text(re.sub(r'(?<!tokenmix = )(?<!model = )"gpt-5"', '"ours"', shipped))
+    monkeypatch.setattr(command, "policy_in_force", lambda _: applied)
+    assert "all at ours would have cost" in run("--against", "ours").output
+
+
 def test_a_model_without_a_price_is_no_baseline(run):
     result = run("--against", "acme/unheard-of")
     assert result.exit_code == 1
@@ -323,6 +338,13 @@ def test_days_in_the_wrong_order_are_told(run):
     result = run("--from", "2026-11-30")
     assert result.exit_code == 1
     assert "is after" in result.output
+
+
+@pytest.mark.parametrize("days", [("--to", "9999-12-31"), ("--from", "0001-01-01")])
+def test_days_about_which_none_can_be_are_told(run, days):
+    result = run(*days)
+    assert result.exit_code == 1
+    assert "is no day of 2000 to 2999" in result.output
 
 
 def test_a_page_that_cannot_be_written_is_told(run, tmp_path):

@@ -295,6 +295,8 @@ def test_the_usual_days_are_the_last_thirty():
         ("2026-11-02", "2026-11-01", "from"),
         ("2024-01-01", "2026-11-01", "from"),
         ("2026-11-01'; --", None, "from"),
+        ("9999-12-31", "9999-12-31", "to"),
+        (None, "0001-01-01", "to"),
     ],
 )
 def test_days_that_are_none_are_named(first, last, param):

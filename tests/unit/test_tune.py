@@ -1,6 +1,7 @@
 """The tuner on months whose truth is known, and on the rows that it reads."""
 
 import json
+import tomllib
 from dataclasses import replace
 from datetime import date
 
@@ -110,6 +111,14 @@ def test_too_few_data_propose_nothing_and_say_how_many_are_needed():
     assert "days" in found.why
 
 
+@pytest.mark.parametrize("sessions", [1, 5])
+def test_many_requests_of_few_sessions_are_too_few(sessions):
+    seen = evidence_of(month(POLICY, 40_000, 0.05, 1), POLICY)
+    found = tune(replace(seen, session=np.arange(len(seen)) % sessions), POLICY)
+    assert found.proposal is None
+    assert f"of {sessions} sessions" in found.why
+
+
 def test_without_exploration_it_says_that_it_cannot_tell():
     found = tune(evidence_of(month(POLICY, 20_000, 0.0, 1), POLICY), POLICY)
     assert found.proposal is None
@@ -202,6 +211,14 @@ def test_cuts_within_a_tier_stay_between_its_ends(ends):
     assert all(1 <= cut <= 5 for cut in cuts)
 
 
+@pytest.mark.parametrize("present", [(1.6, 2.4, 3.45, 5.0), (1.0, 1.2, 3.45, 4.05)])
+def test_a_tier_that_gets_nothing_can_get_some(present):
+    policy = replace(POLICY, cuts=present)
+    cuts = cuts_with(policy, 1.9, 4.5)
+    assert tier_cuts(policy, cuts) == (1.9, 4.5)
+    assert list(cuts) == sorted(set(cuts))
+
+
 def test_a_proposal_is_the_policy_with_other_cuts_and_a_report(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text(with_cuts(POLICY_FILE.read_text(), "now", POLICY.cuts), encoding="utf-8")
@@ -220,6 +237,19 @@ def test_a_proposal_is_the_policy_with_other_cuts_and_a_report(tmp_path):
     assert told["proposal"]["saving"]["low"] > 0
     assert f"policy apply policy-{made.version}.toml" in made.files["report.md"]
     assert made.files["curve.svg"].startswith("<svg")
+
+
+def test_a_policy_may_be_written_in_any_of_tomls_ways():
+    text = """
+    version = 'mine'
+    [complexity]
+        cuts = [
+            1.6, 2.4,  # between 1 | 2 [and 2 | 3]
+            3.45, 4.05,
+        ]
+    """
+    found = tomllib.loads(with_cuts(text, "next", (1.5, 2.5, 3.5, 4.5)))
+    assert found == {"version": "next", "complexity": {"cuts": [1.5, 2.5, 3.5, 4.5]}}
 
 
 def test_the_ledgers_query_brings_what_the_tuner_reads():
@@ -277,9 +307,21 @@ def test_the_command_writes_its_files_and_proposes_nothing_of_little(tmp_path):
     assert "# No proposal" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_without_exploration_the_command_says_what_to_set(tmp_path):
+    events = tmp_path / "events.jsonl"
+    events.touch()
+    assert "`share` under [exploration]" in " ".join(run("--events", events).stdout.split())
+
+
 def test_a_file_that_holds_no_events_is_refused(tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_text('{"text": "hello"}\n', encoding="utf-8")
     done = run("--events", file)
     assert done.exit_code == 1
     assert "not the ledger's events" in " ".join(done.stderr.split())
+
+
+def test_days_in_the_wrong_order_are_told():
+    done = run("--from", "2026-11-30", "--to", "2026-11-01")
+    assert done.exit_code == 1
+    assert "is after" in done.stderr

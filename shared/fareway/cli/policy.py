@@ -20,7 +20,7 @@ from fareway.settings import Settings
 app = typer.Typer(no_args_is_help=True)
 _LATER = "Processes that start from now on use it; those that run go on with what they have."
 _Store = Annotated[str, typer.Option(help="s3://BUCKET/PREFIX, else FAREWAY_POLICY_STORE.")]
-FAILURES = (BotoCoreError, ClientError, PolicyConflict)
+FAILURES = (BotoCoreError, ClientError, PolicyConflict, ConfigError)
 
 
 @app.command("diff")

@@ -62,7 +62,7 @@ def profile(
             html.write_text(profile_page(file.name, found, sheets), encoding="utf-8")
         except OSError as error:
             stop(f"{html}: {error.strerror}")
-        err.print(f"written: {html}", highlight=False)
+        err.print(f"written: {html}", markup=False, highlight=False)
 
 
 def _profiled(file: Path, profiler: Profiler) -> Profile:

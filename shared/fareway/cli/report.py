@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +11,13 @@ import boto3
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from fareway.athena import Athena, QueryFailed
-from fareway.cli.console import err, out, required, stop
+from fareway.cli.console import days_asked, err, literal, out, required, stop
 from fareway.errors import ConfigError
 from fareway.policy import Policy, load_policy
+from fareway.policy_store import policy_in_force
 from fareway.prices import Price
 from fareway.report import Report, details, report
 from fareway.report_html import page
@@ -50,8 +50,8 @@ def show(
     workgroup = required(settings.athena_workgroup, "the workgroup", "FAREWAY_ATHENA_WORKGROUP")
     database = required(settings.ledger_database, "the database", "FAREWAY_LEDGER_DATABASE")
     today = datetime.now(UTC).date()
-    since, to = _days(first, last, today)
-    policy = _policy(settings.policy_file)
+    since, to = days_asked(first, last, today, usual=7)
+    policy = _policy(policy_in_force(settings))
     price = _price(policy, against) if against else None
     try:
         athena = Athena(boto3.client("athena"), workgroup, database)
@@ -67,7 +67,7 @@ def show(
             html.write_text(page(figures, behind, sheets), encoding="utf-8")
         except OSError as error:
             stop(f"{html}: {error.strerror}")
-        err.print(f"written: {html}", highlight=False)
+        err.print(f"written: {html}", markup=False, highlight=False)
 
 
 def print_report(figures: Report, console: Console) -> None:
@@ -93,16 +93,8 @@ def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
                 style="yellow" if name == "unpriced" else None,
             )
         for row in sheet.rows:
-            table.add_row(*map(escape, row), style="bold" if row[0] == "saved" else None)
+            table.add_row(*map(literal, row), style="bold" if row[0] == "saved" else None)
         console.print(table)
-
-
-def _days(first: datetime | None, last: datetime | None, today: date) -> tuple[date, date]:
-    to = last.date() if last else today
-    since = first.date() if first else to - timedelta(days=6)
-    if since > to:
-        stop(f"--from {since} is after --to {to}")
-    return since, to
 
 
 def _policy(file: Path) -> Policy:

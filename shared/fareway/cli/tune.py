@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fareway.appraise import Estimate, Point
 from fareway.athena import QueryFailed
-from fareway.cli.console import err, out, required, stop
+from fareway.cli.console import days_asked, err, out, required, stop
 from fareway.errors import ConfigError
 from fareway.evidence import Row
 from fareway.policy import TIERS
@@ -50,8 +50,7 @@ def tune(
 ) -> None:
     """Cost and quality of other cuts, by what was explored. Proposes cheaper ones, applies none."""
     settings = Settings.from_env()
-    to = last.date() if last else datetime.now(UTC).date()
-    since = first.date() if first else to - timedelta(days=DAYS)
+    since, to = days_asked(first, last, datetime.now(UTC).date(), usual=DAYS + 1)
     try:
         rows = list(_lines(events)) if events else _ledger(settings, since, to)
         made = propose(rows, policy_file or policy_in_force(settings), to, margin)
@@ -66,7 +65,9 @@ def tune(
         out_dir.mkdir(parents=True, exist_ok=True)
         for name, text in made.files.items():
             (out_dir / name).write_text(text, encoding="utf-8")
-        err.print(f"wrote {out_dir}: {', '.join(sorted(made.files))}", highlight=False)
+        err.print(
+            f"wrote {out_dir}: {', '.join(sorted(made.files))}", markup=False, highlight=False
+        )
 
 
 def print_tuning(found: Tuning, console: Console) -> None:
@@ -82,7 +83,7 @@ def print_tuning(found: Tuning, console: Console) -> None:
         for point in found.curve:
             table.add_row(*_cells("", point))
         console.print(table)
-    console.print(found.why, highlight=False)
+    console.print(found.why, markup=False, highlight=False)
 
 
 def _cells(name: str, point: Point) -> list[str]:

@@ -4,7 +4,7 @@
 WITH events AS (
     SELECT DISTINCT
         decision_id, occurred_at, tenant_hash, session_hash, tier, served_model, follow_up,
-        escalated, raised, status, cost_usd
+        session_floor, escalated, raised, status, cost_usd
     FROM cost_events
     WHERE dt BETWEEN '$first' AND '$until'
       AND substr(occurred_at, 1, 10) >= '$first'
@@ -17,8 +17,13 @@ outcomes AS (
         turns.served_model,
         turns.cost_usd,
         CASE WHEN turns.said_next = 'complaint' THEN 1 ELSE 0 END AS complained,
-        CASE WHEN turns.said_next IS NOT NULL AND turns.lifted_to > turns.tier_rank THEN 1 ELSE 0 END
-                                                                  AS lifted_after,
+        CASE
+            WHEN turns.said_next IS NOT NULL
+                AND turns.lifted_to > turns.tier_rank
+                AND turns.lifted_to > turns.floor_rank
+            THEN 1
+            ELSE 0
+        END                                                       AS lifted_after,
         CASE WHEN opinions.rating = 'down' THEN 1 ELSE 0 END      AS rated_down,
         CASE WHEN turns.said_next IS NOT NULL OR opinions.rating IS NOT NULL THEN 1 ELSE 0 END
                                                                   AS judged

@@ -5,8 +5,8 @@
 WITH events AS (
     SELECT DISTINCT
         decision_id, occurred_at, tenant_hash, session_hash, p1, p2, p3, p4, p5, score, complexity,
-        tier, lane, raised, escalated, explored, follow_up, requested_model, status, prompt_tokens,
-        completion_tokens, cost_usd, baseline_usd
+        tier, lane, raised, escalated, explored, follow_up, session_floor, requested_model, status,
+        prompt_tokens, completion_tokens, cost_usd, baseline_usd
     FROM cost_events
     WHERE dt BETWEEN '$first' AND '$until'
       AND substr(occurred_at, 1, 10) >= '$first'
@@ -29,7 +29,11 @@ outcomes AS (
                                                                   AS was_judged,
         CASE
             WHEN turns.said_next = 'complaint'
-                OR (turns.said_next IS NOT NULL AND turns.lifted_to > turns.tier_rank)
+                OR (
+                    turns.said_next IS NOT NULL
+                    AND turns.lifted_to > turns.tier_rank
+                    AND turns.lifted_to > turns.floor_rank
+                )
                 OR opinions.rating = 'down'
             THEN 1
             ELSE 0
