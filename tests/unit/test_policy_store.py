@@ -137,7 +137,7 @@ def test_the_commands_apply_compare_and_take_back(store, a_file):
     ]
     assert run("diff", "one", one).exit_code == 0
     assert "one is in force" in run("rollback").stdout
-    assert run("diff", "one", "three").exit_code == 1
+    assert run("diff", "one", "three").exit_code == 2
 
 
 def test_a_store_must_have_an_address(aws):

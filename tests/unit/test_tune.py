@@ -305,6 +305,15 @@ def test_the_command_writes_its_files_and_proposes_nothing_of_little(tmp_path):
     assert "Too few data" in done.stdout
     assert {f.name for f in (tmp_path / "out").iterdir()} == {"report.json", "report.md"}
     assert "# No proposal" in (tmp_path / "out" / "report.md").read_text()
+    week = run(
+        "--events", events, "--out", tmp_path / "week", "--from", "2026-11-08", "--to", "2026-11-14"
+    )
+    assert week.exit_code == 0, week.output
+    counted = [
+        json.loads((tmp_path / of / "report.json").read_text())["requests"]
+        for of in ("out", "week")
+    ]
+    assert 0 < counted[1] < counted[0] / 3
 
 
 def test_without_exploration_the_command_says_what_to_set(tmp_path):

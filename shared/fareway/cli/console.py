@@ -16,10 +16,10 @@ out = Console()
 err = Console(stderr=True)
 
 
-def stop(message: str) -> NoReturn:
+def stop(message: str, status: int = 1) -> NoReturn:
     """Ends the command with an error that says what to mend."""
     err.print(f"[bold red]error:[/] {literal(message)}", highlight=False)
-    raise typer.Exit(1)
+    raise typer.Exit(status)
 
 
 def literal(text: str) -> str:

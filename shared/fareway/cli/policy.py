@@ -29,7 +29,7 @@ def diff(
     after: Annotated[str, typer.Argument(help="Another.")],
     store: _Store = "",
 ) -> None:
-    """Each setting that differs. Ends with 1 if any does, as diff(1)."""
+    """Each setting that differs. Ends with 1 if any does and with 2 in trouble, as diff(1)."""
     changed = list(differences(_document(before, store), _document(after, store)))
     for name, old, new in changed:
         out.print(escape(f"{name}: {_shown(old)} -> {_shown(new)}"), highlight=False)
@@ -90,12 +90,11 @@ def _document(name: str, store: str) -> Mapping[str, Any]:
     try:
         if Path(name).is_file():
             return tomllib.loads(Path(name).read_text(encoding="utf-8"))
-        text = _store(store).text(f"{name}.toml")
+        if (text := _store(store).text(f"{name}.toml")) is not None:
+            return tomllib.loads(text)
     except (*FAILURES, OSError, ValueError) as error:
-        stop(f"{name}: {error}")
-    if text is None:
-        stop(f"{name} is no file, and no version in the store")
-    return tomllib.loads(text)
+        stop(f"{name}: {error}", 2)
+    stop(f"{name} is no file, and no version in the store", 2)
 
 
 def _store(uri: str) -> PolicyStore:

@@ -53,6 +53,8 @@ def tune(
     since, to = days_asked(first, last, datetime.now(UTC).date(), usual=DAYS + 1)
     try:
         rows = list(_lines(events)) if events else _ledger(settings, since, to)
+        if first or last:
+            rows = [row for row in rows if f"{since}" <= row["occurred_at"][:10] <= f"{to}"]
         made = propose(rows, policy_file or policy_in_force(settings), to, margin)
     except ConfigError as error:
         stop("\n  ".join(["the configuration has faults:", *error.faults]))
