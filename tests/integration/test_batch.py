@@ -16,9 +16,10 @@ from fareway.batch.store import Bucket, Folder, read
 from fareway.errors import BadRequest, ProviderError
 from fareway.prices import Usage
 from fareway.providers.http import Http
+from local import batch_openai
 from local.aggregator import create_app as aggregator_app
 from local.batch import create_app
-from local.batch_simulation import Fault, answer_to, usage_of
+from local.batch_simulation import Fault, Simulation, answer_to, usage_of
 from local.serving import serve
 from tests.batching import Crash, Dying, World, a_file, answers, errors
 
@@ -239,6 +240,21 @@ def test_a_batch_that_fails_as_a_whole_is_tried_once_more(world, store):
     world.simulation.fates += ["failed", "failed"]
     summary = world.all(store, a_file("hard one", "hard two"))
     assert summary["statuses"] == {"errored": 2}
+    assert len(world.simulation.jobs) == 2
+
+
+def test_answers_to_requests_that_nobody_made_are_not_paid_for_again_and_again(
+    world, store, monkeypatch
+):
+    answer, begin = batch_openai._openai_answer, Simulation.begin
+    monkeypatch.setattr(batch_openai, "_openai_answer", lambda r: answer(r) | {"custom_id": "x"})
+
+    def at_most_five(simulation, *args):
+        assert len(simulation.jobs) < 5
+        return begin(simulation, *args)
+
+    monkeypatch.setattr(Simulation, "begin", at_most_five)
+    assert world.all(store, a_file("hard one", "hard two"))["statuses"] == {"errored": 2}
     assert len(world.simulation.jobs) == 2
 
 
