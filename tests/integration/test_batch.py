@@ -258,6 +258,36 @@ def test_answers_to_requests_that_nobody_made_are_not_paid_for_again_and_again(
     assert len(world.simulation.jobs) == 2
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        "gone",
+        {"status_code": 502, "body": "<html>bad gateway</html>"},
+        {"status_code": 200, "body": {"choices": [None]}},
+        {"status_code": 200, "body": {}},
+    ],
+)
+def test_an_answer_of_another_form_fails_its_own_row_alone(world, store, monkeypatch, response):
+    answer = batch_openai._openai_answer
+
+    def odd(request):
+        told = answer(request)
+        return told | {"response": response} if "-2-" in request["custom_id"] else told
+
+    monkeypatch.setattr(batch_openai, "_openai_answer", odd)
+    world.all(store, a_file("hard one", "hard two"))
+    assert [row["status"] for row in answers(store)] == ["errored", "succeeded"]
+    assert [row["line"] for row in errors(store)] == ["2"]
+
+
+def test_a_batch_told_of_in_another_form_is_asked_about_again(world, store, monkeypatch):
+    told = batch_openai._openai_batch
+    forms = iter([None, {"id": "b", "errors": ["odd"]}, {"object": "batch"}])  # None: as it is
+    monkeypatch.setattr(batch_openai, "_openai_batch", lambda *of: next(forms, None) or told(*of))
+    assert world.all(store, a_file("hard one"))["statuses"] == {"succeeded": 1}
+    assert asked_for(world).total() == 1
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_stops_the_job_with_the_reason(world, store, status):
     world.simulation.faults.append(Fault("POST /openai/v1/files", status))

@@ -227,6 +227,27 @@ class Client:
             yield response
 
 
+#: What reading a form that nobody documents ends in.
+_ODD = (AttributeError, KeyError, IndexError, TypeError, ValueError)
+
+
+def batch_of(told: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Batch]) -> Batch:
+    """A batch as its provider tells of it. Raises ProviderError where that makes no sense."""
+    try:
+        return read(told)
+    except _ODD as error:
+        raise ProviderError("bad_body", status=200, retryable=True) from error
+
+
+def outcome_of(told: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Outcome]) -> Outcome:
+    """A line of results -> what it says; one that makes no sense fails its own row alone."""
+    try:
+        return read(told)
+    except _ODD:
+        error = "the provider's answer has another form than it documents"
+        return Outcome(told["custom_id"], "errored", error=error, retryable=True)
+
+
 def reason(failure: ProviderError) -> str:
     """A failure for people: the provider's own words, if it said any."""
     return failure.rejected.message if failure.rejected else failure.kind
