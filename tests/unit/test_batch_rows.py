@@ -41,7 +41,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column():
 
 def test_a_row_in_latin_1_is_told_by_its_byte_and_the_next_is_read():
     first, second = told(b"id,prompt\n1,caf\xe9\n2,ok\n")
-    assert first[:2] == (2, "2")
+    assert first[:2] == (2, "1")
     assert "not UTF-8" in first[2]
     assert "0xe9" in first[2]
     assert second == (3, "2", "ok")
@@ -50,9 +50,27 @@ def test_a_row_in_latin_1_is_told_by_its_byte_and_the_next_is_read():
 def test_a_cell_of_two_megabytes_costs_its_own_row():
     big = "x" * 2_000_000
     one, two = told(f"id,prompt\n1,{big}\n2,ok\n")
-    assert one[0] == 2
+    assert one[:2] == (2, "1")
     assert f"{MAX_CELL:,} characters" in one[2]
     assert two == (3, "2", "ok")
+
+
+def test_a_value_of_two_megabytes_costs_its_own_line():
+    one, two = told(json.dumps({"prompt": "x" * 2_000_000}) + '\n{"prompt": "ok"}\n', "jsonl")
+    assert f"{MAX_CELL:,} characters" in one[2]
+    assert two == (2, "2", "ok")
+
+
+@pytest.mark.parametrize("broken", [b"3,caf\xe9", b"3,a,b", b'"3,a', b"3", b",a", b'"3"x,a'])
+def test_a_broken_row_is_never_told_under_another_rows_id(broken):
+    """The file's ids begin at 1, its rows at line 2."""
+    ids = [row.id for row in rows(b"id,prompt\n1,a\n2,b\n" + broken + b"\n4,c\n")]
+    assert ids[:2] + ids[3:] == ["1", "2", "4"]
+    assert ids[2] in ("3", "")
+
+
+def test_a_file_without_ids_has_its_lines_for_ids():
+    assert [row.id for row in rows(b"prompt\na\n\xe9\nb\n")] == ["2", "3", "4"]
 
 
 @pytest.mark.parametrize("quoted", [True, False])

@@ -26,6 +26,7 @@ class Row:
 
     Args:
         line: where it begins in the file, from 1; unique.
+        id: as it was given; where the file has none, its line; empty where it cannot be read.
         messages: empty where the row is faulty.
         max_tokens: its limit on the completion, tokens.
         model: `fareway/auto`, a tier's, or an upstream model's own name.
@@ -77,10 +78,14 @@ def read(file: IO[bytes], format_: Format) -> tuple[list[str], Iterator[Row]]:
 
 
 def _rows(records: Iterable[Record], known: Mapping[str, str]) -> Iterator[Row]:
+    named = "id" in known.values()
     for record in records:
         cells = {known.get(name, name): cell for name, cell in record.cells.items()}
         id_ = cells.get("id")
-        id_ = str(record.line if id_ in (None, "") else id_)
+        if id_ in (None, ""):
+            # in a file of ids the line's number may be another row's id
+            id_ = "" if named or not (known or cells) else record.line
+        id_ = str(id_)
         carried = {k: v for k, v in cells.items() if k != "id" and k not in REQUEST}
         if record.fault:
             yield Row(record.line, id_, carried=carried, fault=record.fault)
