@@ -112,6 +112,17 @@ def test_a_file_without_prompts_is_refused_as_a_whole(content):
         rows(content)
 
 
+def test_a_blank_cell_of_messages_leaves_the_prompt():
+    (row,) = rows('messages,prompt\n"  ",hi\n')
+    assert row.messages == [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize("twice", ["prompt,Prompt", "prompt,id,ID"])
+def test_two_columns_of_one_meaning_are_refused(twice):
+    with pytest.raises(BadRequest, match="Two columns"):
+        rows(f"{twice}\na,b,c\n")
+
+
 def test_utf_16_is_refused_with_what_to_do():
     with pytest.raises(BadRequest, match="save it as UTF-8"):
         rows("prompt\nhi\n".encode("utf-16"))
@@ -131,6 +142,8 @@ def test_a_header_alone_has_no_rows():
         ('[{"role": "king", "content": "x"}]', "messages[0].role"),
         ('[{"role": "user"}]', "messages[0].content"),
         ("[" * 100_000, "nested"),
+        ('[{"role": "user", "content": "x", "weight": NaN}]', "NaN"),
+        ('[{"role": "user", "content": "x", "weight": -1e400}]', "Infinity"),
     ],
 )
 def test_malformed_messages_are_told(cell, word):
@@ -171,12 +184,14 @@ def test_jsonl_lines_that_break_are_told_and_the_rest_go_on():
         b'["a list"]',
         b'{"prompt": "caf\xe9"}',
         b'{"prompt": NaN}',
+        b'{"prompt": "hi", "note": 1e400}',
         b'{"prompt": "\\ud800"}',
         b"[" * 100_000,
         json.dumps({"messages": [{"role": "user", "content": "ok"}]}).encode(),
     ]
     found = rows(b"\n".join(lines), "jsonl")
     assert [(row.line, bool(row.fault)) for row in found] == [
-        (1, False), (2, True), (4, True), (5, True), (6, True), (7, True), (8, True), (9, False),
+        (1, False), (2, True), (4, True), (5, True), (6, True), (7, True), (8, True), (9, True),
+        (10, False),
     ]  # fmt: skip
     assert (found[0].id, found[0].carried) == ("7", {"note": [1]})

@@ -12,6 +12,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isinf
 from typing import IO, Any
 
 from fareway.body import MAX_BODY_BYTES
@@ -181,11 +182,7 @@ def jsonl_records(file: IO[bytes]) -> Iterator[Record]:
                 continue
             if lines.bad_byte:
                 raise ValueError(f"it is not UTF-8: {lines.bad_byte}")
-            entry = json.loads(text, parse_constant=_no_constant)
-            if not isinstance(entry, dict):
-                raise ValueError("it is not a JSON object")
-            if any(map(_long, entry.values())):
-                raise ValueError(_LONG)
+            entry = _entry(text)
         except StopIteration:
             return
         except RecursionError:
@@ -196,12 +193,28 @@ def jsonl_records(file: IO[bytes]) -> Iterator[Record]:
             yield Record(lines.first, entry)
 
 
+def _entry(text: str) -> dict[str, Any]:
+    entry = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    if not isinstance(entry, dict):
+        raise ValueError("it is not a JSON object")
+    if any(map(_long, entry.values())):
+        raise ValueError(_LONG)
+    return entry
+
+
 def _long(cell: object) -> bool:
     return isinstance(cell, str) and len(cell) > MAX_CELL
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(number: str) -> float:
+    """`1e400` would be written as `Infinity`."""
+    if isinf(value := float(number)):
+        raise ValueError(f"{number[:40]} is too large a number")
+    return value
 
 
 def _reason(error: Exception) -> str:
