@@ -13,7 +13,7 @@ from fareway.batch import run
 from fareway.batch.job import Job
 from fareway.batch.realtime import Pace
 from fareway.batch.store import Bucket, Folder, read
-from fareway.errors import BadRequest, ProviderError
+from fareway.errors import BadRequest, NoAggregator, ProviderError
 from fareway.prices import Usage
 from fareway.providers.http import Http
 from local import batch_openai
@@ -436,6 +436,25 @@ def test_without_an_aggregator_a_cheap_row_climbs_to_a_batch_endpoint(world, sto
     (row,) = answers(store)
     assert (row["model"], row["tier"]) == ("gpt-4o-mini", "mid")
     assert "climbed from cheap to mid" in events(store)[0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["tokenmix", "openrouter"])
+def test_what_was_planned_for_all_aggregators_is_asked_of_those_with_a_key(world, store, name):
+    with serve(aggregator_app(name, latency_scale=0)) as url:
+        world.aggregators = {"openrouter": "", "tokenmix": ""}
+        world.plan(store, a_file(*[f"easy {n}" for n in range(5)]))
+        world.aggregators = {name: f"{url}/v1"}
+        world.ask(store)
+    assert world.collect(store)["statuses"] == {"succeeded": 5}
+
+
+def test_what_no_aggregator_with_a_key_has_stops_the_job_with_the_reason(world, store):
+    world.aggregators = {"openrouter": ""}
+    world.plan(store, a_file("easy one"))
+    world.aggregators = {"portkey": ""}
+    with pytest.raises(NoAggregator, match="openrouter"):
+        world.ask(store)
+    assert store.keys("results/") == []
 
 
 def test_a_job_in_a_bucket_is_the_same_job(world, aws):

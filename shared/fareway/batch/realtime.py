@@ -19,7 +19,7 @@ from fareway.batch.claim import claim, release
 from fareway.batch.job import Job, put_line
 from fareway.decide import Candidate
 from fareway.dispatch import Call, Trail
-from fareway.errors import AllCandidatesFailed, UpstreamRejected
+from fareway.errors import AllCandidatesFailed, NoAggregator, UpstreamRejected
 from fareway.policy import Policy
 from fareway.providers.aggregator import Aggregator, Completion
 from fareway.providers.batch_api import Outcome
@@ -31,6 +31,8 @@ LONGEST_WAIT_S = 60.0
 
 
 class Dispatch(Protocol):
+    @property
+    def aggregators(self) -> Mapping[str, Aggregator]: ...
     async def dispatch(
         self,
         candidates: list[Candidate],
@@ -86,7 +88,10 @@ class RealTime:
 
         Raises:
             Busy: another process is at it.
+            NoAggregator: none that the plan names for a request has a key now.
         """
+        for line in self.job.lines(f"requests/{name}.jsonl"):
+            self._candidates(json.loads(line))
         claimed = claim(self.job, f"answered/{name}", self.now(), self.lease_s)
         part = f"answered/{name}.json"
         answered: dict[str, Any] = self.job.document(part) or {}
@@ -111,11 +116,20 @@ class RealTime:
             for outcome in answered.values():
                 put_line(target, outcome)
 
-    async def _outcome(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _candidates(self, request: Mapping[str, Any]) -> list[Candidate]:
+        """Those that were planned and have a key: it may have been planned for others."""
         candidates = [
             Candidate(aggregator, model, id_, tier, self.policy.prices.find(id_))
             for aggregator, model, id_, tier in request["candidates"]
+            if aggregator in self.dispatcher.aggregators
         ]
+        if not candidates:
+            names = " or ".join(dict.fromkeys(planned[0] for planned in request["candidates"]))
+            raise NoAggregator(f"The plan asks {names} in real time, and no key of theirs is set.")
+        return candidates
+
+    async def _outcome(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        candidates = self._candidates(request)
         custom_id, trail = request["custom_id"], Trail()
         for number in range(1, TRIES + 1):
             await self.pace.wait()
