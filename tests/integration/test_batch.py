@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from contextlib import aclosing
+from dataclasses import replace
 from decimal import Decimal
 
 import boto3
@@ -407,6 +408,15 @@ def test_a_job_is_gone_on_with_as_it_was_begun(world, store):
         world.plan(store, content)
 
 
+def test_rows_that_were_decided_by_another_policy_are_sent_all_the_same(world, store):
+    with pytest.raises(Crash):
+        world.plan(Dying(store, "write requests/.*"), a_file("usual one", "hard two"))
+    models = dict(world.policy.models)
+    del models["claude-haiku-4.5"]
+    world.policy = replace(world.policy, models=models)
+    assert world.all(store, a_file("usual one", "hard two"))["statuses"] == {"succeeded": 2}
+
+
 def test_json_lines_come_back_as_json_lines(world, store):
     lines = [{"id": "a", "prompt": "hard one", "tags": ["x"]}, {"prompt": 3}]
     world.all(store, b"\n".join(json.dumps(line).encode() for line in lines), format_="jsonl")
@@ -428,6 +438,13 @@ def test_a_tier_without_a_batch_endpoint_is_asked_in_real_time_and_the_summary_s
     assert {row["model"] for row in answers(store)[:250]} == {"deepseek-v4-flash"}
     cheap = [event for event in events(store) if event["tier"] == "cheap"]
     assert {event["aggregator"] for event in cheap} == {"tokenmix"}
+
+
+def test_the_reason_for_real_time_is_true_of_a_missing_key_too(world, store):
+    with serve(aggregator_app("openrouter", latency_scale=0)) as url:
+        world.aggregators, world.keys = {"openrouter": f"{url}/v1"}, ()
+        summary = world.all(store, a_file("hard one"))
+    assert "no batch endpoint that has a key" in summary["notes"][0]
 
 
 def test_without_an_aggregator_a_cheap_row_climbs_to_a_batch_endpoint(world, store):

@@ -137,7 +137,7 @@ def _request(
     id_ = custom_id(name, row)
     if told["provider"] == REALTIME:
         return {"custom_id": id_, "body": body, "candidates": told["candidates"]}
-    adapted, _ = adapt({"model": told["id"], **body}, policy.models[told["model"]])
+    adapted, _ = adapt({"model": told["id"], **body}, policy.models.get(told["model"]))
     return providers[told["provider"]].request(id_, adapted)
 
 
