@@ -18,6 +18,7 @@ from fareway.errors import BadRequest, NoAggregator, ProviderError
 from fareway.prices import Usage
 from fareway.providers.http import Http
 from local import batch_openai
+from local.aggregator import BAD_KEY
 from local.aggregator import create_app as aggregator_app
 from local.batch import create_app
 from local.batch_simulation import Fault, Simulation, answer_to, usage_of
@@ -180,6 +181,39 @@ def test_rate_limits_and_broken_downloads_cost_only_time(world, store):
     assert world.all(store, a_file(*PROMPTS[:100]))["statuses"] == {"succeeded": 100}
     assert asked_for(world).total() == 100
     assert 7 in world.sleeps
+
+
+@pytest.mark.parametrize("call", ["POST /openai/v1/files", "GET /openai/v1/batches/.*"])
+def test_a_provider_that_asks_for_an_hour_is_left_alone_between_two_looks(world, store, call):
+    """A function of fifteen minutes cannot wait for it within a call."""
+    world.simulation.faults.append(Fault(call, 429, retry_after=3600))
+    world.plan(store, a_file("hard one"))
+
+    async def waits():
+        async with aclosing(Http()) as http:
+            job = Job(store)
+            runner = run.Runner(job, world.submitter(job, http), None, lambda *_: None)
+            wait_s, waited = 30.0, []
+            while (wait_s := await runner.advance(wait_s)) is not None:
+                waited.append(wait_s)
+            return waited
+
+    assert 3600 in asyncio.run(waits())
+    assert max(world.sleeps, default=0) < 100
+    assert world.collect(store)["statuses"] == {"succeeded": 1}
+
+
+def test_a_batch_that_the_list_shows_a_moment_late_is_found_all_the_same(world, store, monkeypatch):
+    world.plan(store, a_file("hard one"))
+    with pytest.raises(Crash):
+        world.ask(Dying(store, "create submissions/.*/batch.json"))
+    page = batch_openai.page
+    monkeypatch.setattr(
+        batch_openai, "page", lambda jobs, *of: page(jobs if sum(world.sleeps) >= 5 else [], *of)
+    )
+    world.sleeps.clear()
+    world.ask(store)
+    assert asked_for(world).total() == 1
 
 
 def test_rows_that_fail_are_tried_once_more_and_then_told(world, store):
@@ -438,6 +472,17 @@ def test_a_tier_without_a_batch_endpoint_is_asked_in_real_time_and_the_summary_s
     assert {row["model"] for row in answers(store)[:250]} == {"deepseek-v4-flash"}
     cheap = [event for event in events(store) if event["tier"] == "cheap"]
     assert {event["aggregator"] for event in cheap} == {"tokenmix"}
+
+
+def test_a_key_that_no_aggregator_takes_stops_real_time_and_costs_no_row(world, store):
+    with serve(aggregator_app("tokenmix", latency_scale=0)) as url:
+        world.aggregators, world.key = {"tokenmix": f"{url}/v1"}, BAD_KEY
+        world.plan(store, a_file("easy one", "easy two"))
+        with pytest.raises(ProviderError, match="status_401"):
+            world.ask(store)
+        world.key = "k"
+        world.ask(store)
+    assert world.collect(store)["statuses"] == {"succeeded": 2}
 
 
 def test_the_reason_for_real_time_is_true_of_a_missing_key_too(world, store):

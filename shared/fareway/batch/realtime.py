@@ -19,7 +19,7 @@ from fareway.batch.claim import claim, release
 from fareway.batch.job import Job, put_line
 from fareway.decide import Candidate
 from fareway.dispatch import Call, Trail
-from fareway.errors import AllCandidatesFailed, NoAggregator, UpstreamRejected
+from fareway.errors import AllCandidatesFailed, NoAggregator, ProviderError, UpstreamRejected
 from fareway.policy import Policy
 from fareway.providers.aggregator import Aggregator, Completion
 from fareway.providers.batch_api import Outcome
@@ -28,6 +28,8 @@ from fareway.providers.batch_api import Outcome
 DEADLINE_S = 300.0
 TRIES = 5
 LONGEST_WAIT_S = 60.0
+#: What says nothing of a request, and would be said of every other.
+_REFUSED = {"status_401", "status_402"}
 
 
 class Dispatch(Protocol):
@@ -89,6 +91,7 @@ class RealTime:
         Raises:
             Busy: another process is at it.
             NoAggregator: none that the plan names for a request has a key now.
+            ProviderError: none of them takes our key, or has credit for us.
         """
         for line in self.job.lines(f"requests/{name}.jsonl"):
             self._candidates(json.loads(line))
@@ -106,9 +109,11 @@ class RealTime:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(self.concurrency):
                     workers.create_task(work())
-        except BaseException:
+        except BaseException as error:
             self.job.keep(part, answered)
             release(self.job, claimed)
+            if isinstance(error, ExceptionGroup):
+                raise error.exceptions[0] from None
             raise
         ended = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds")
         self.job.keep(f"batches/{name}.json", {"state": "ended", "ended_at": ended})
@@ -139,6 +144,8 @@ class RealTime:
                 failed = Outcome(custom_id, "errored", error=error.message)
                 return asdict(failed) | {"attempts": len(trail.attempts)}
             except AllCandidatesFailed as error:
+                if (kinds := {a.outcome for a in trail.attempts}) and kinds <= _REFUSED:
+                    raise ProviderError(min(kinds)) from error
                 if number == TRIES:
                     failed = Outcome(custom_id, "errored", error=error.message)
                     return asdict(failed) | {"attempts": len(trail.attempts)}

@@ -80,6 +80,8 @@ class Submitter:
         first, since = self._since(name)
         provider, label = self._provider(name), self._label(turn)
         opened = partial(self.job.store.open, f"requests/{name}.jsonl")
+        if not first:  # the one before may have made it this moment
+            await self.sleep(self.settle_s)
         for number in range(TRIES):
             if not (first and number == 0):
                 batch = await provider.find(label, since, self._requests(name), self._others())

@@ -122,7 +122,8 @@ class Client:
     Args:
         headers: the key among them.
         tries: of one call.
-        longest_s: the longest wait between two of them, seconds.
+        longest_s: the longest wait between two of them, seconds; who is told to wait longer
+            comes again later.
     """
 
     base_url: str
@@ -166,11 +167,12 @@ class Client:
                 return await call()
             except ProviderError as failure:
                 passing = failure.retryable or failure.kind == "timeout"
-                if number == self.tries or not passing:
+                asked_s = failure.retry_after_s or 0.0
+                if number == self.tries or not passing or asked_s > self.longest_s:
                     raise
                 wait_s = min(2.0**number, self.longest_s) * self.jitter()
                 log("warning", "batch call failed", outcome=failure.kind, tries=number)
-                await self.sleep(max(wait_s, failure.retry_after_s or 0.0))
+                await self.sleep(max(wait_s, asked_s))
         raise AssertionError("unreachable: `tries` is at least 1")
 
     async def lines(self, path: str) -> AsyncIterator[dict[str, Any]]:
