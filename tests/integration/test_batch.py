@@ -451,6 +451,16 @@ def test_rows_that_were_decided_by_another_policy_are_sent_all_the_same(world, s
     assert world.all(store, a_file("usual one", "hard two"))["statuses"] == {"succeeded": 2}
 
 
+def test_a_model_that_is_called_as_at_an_aggregator_is_one_file_of_requests(world, store):
+    models = dict(world.policy.models)
+    models["openai/gpt-5"] = models.pop("gpt-5")
+    world.policy = replace(world.policy, models=models, baseline="openai/gpt-5")
+    content = a_file("hard one", "hard two", model=["openai/gpt-5"] * 2)
+    plan = world.plan(store, content)
+    assert [file["model"] for file in plan["files"]] == ["openai/gpt-5"]
+    assert world.all(store, content)["statuses"] == {"succeeded": 2}
+
+
 def test_json_lines_come_back_as_json_lines(world, store):
     lines = [{"id": "a", "prompt": "hard one", "tags": ["x"]}, {"prompt": 3}]
     world.all(store, b"\n".join(json.dumps(line).encode() for line in lines), format_="jsonl")
