@@ -315,6 +315,15 @@ def test_an_answer_of_another_form_fails_its_own_row_alone(world, store, monkeyp
     assert [row["line"] for row in errors(store)] == ["2"]
 
 
+@pytest.mark.parametrize(
+    "call", ["POST /openai/v1/files", "POST /openai/v1/batches", "POST /anthropic/.*", "GET .*"]
+)
+def test_a_good_status_with_another_bodys_form_costs_only_time(world, store, call):
+    world.simulation.faults.append(Fault(call, 200))
+    assert world.all(store, a_file("hard one", "usual two"))["statuses"] == {"succeeded": 2}
+    assert asked_for(world).total() == 2
+
+
 def test_a_batch_told_of_in_another_form_is_asked_about_again(world, store, monkeypatch):
     told = batch_openai._openai_batch
     forms = iter([None, {"id": "b", "errors": ["odd"]}, {"object": "batch"}])  # None: as it is

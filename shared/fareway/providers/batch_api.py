@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, TypeVar
 
 from aiohttp import ClientResponse, ClientTimeout
 
@@ -21,6 +21,7 @@ from fareway.log import log
 from fareway.providers.aggregator import FAULTS, failure_of, lost
 from fareway.providers.http import Http
 
+T = TypeVar("T")
 State = Literal["in_progress", "ended", "expired", "cancelled", "failed"]
 Status = Literal["succeeded", "errored", "expired", "cancelled"]
 #: Opens the file of requests; each try reads it from its beginning.
@@ -160,7 +161,7 @@ class Client:
 
         return await self.trying(told)
 
-    async def trying(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    async def trying(self, call: Callable[[], Awaitable[T]]) -> T:
         """A call, again while its failures are of the moment."""
         for number in range(1, self.tries + 1):
             try:

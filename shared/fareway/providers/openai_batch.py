@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import FormData
 
+from fareway.errors import ProviderError
 from fareway.providers.batch_api import (
     Batch,
     Client,
@@ -55,7 +56,7 @@ class OpenAIBatch:
     async def submit(self, opened: Opened, name: str) -> Batch:
         """Uploads the file, then makes the batch, which has its name in `metadata`."""
 
-        async def upload() -> dict[str, Any]:
+        async def upload() -> str:
             with closing(opened()) as file:
                 form = FormData({"purpose": "batch"})
                 form.add_field(
@@ -64,11 +65,14 @@ class OpenAIBatch:
                     filename=f"{name.replace('/', '-')}.jsonl",
                     content_type="application/jsonl",
                 )
-                return await self.client.call("POST", "/files", data=form)
+                told = await self.client.call("POST", "/files", data=form)
+            if not isinstance(id_ := told.get("id"), str):
+                raise ProviderError("bad_body", status=200, retryable=True)
+            return id_
 
         uploaded = await self.client.trying(upload)
         job = {
-            "input_file_id": uploaded["id"],
+            "input_file_id": uploaded,
             "endpoint": ENDPOINT,
             "completion_window": "24h",
             "metadata": {"fareway": name},
