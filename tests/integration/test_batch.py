@@ -434,6 +434,18 @@ def test_formulas_in_answers_and_columns_are_not_run_by_a_spreadsheet(world, sto
     assert (row["note"], row["delta"]) == ("'=HYPERLINK(1)", "-5")
 
 
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+def test_an_output_may_be_an_input_again_and_loses_no_column(world, store, format_):
+    columns = {"prompt": "hard one", "answer": "second", "input_answer": "first"}
+    lines = [",".join(columns), ",".join(columns.values())]
+    content = "\n".join(lines) if format_ == "csv" else json.dumps(columns)
+    world.all(store, content.encode(), format_=format_)
+    text = read(store, f"out/in.{format_}").decode()
+    (row,) = answers(store) if format_ == "csv" else [json.loads(text)]
+    assert (row["input_answer"], row["input_input_answer"]) == ("first", "second")
+    assert row["answer"] == answer_to("hard one")
+
+
 def test_another_file_under_a_jobs_name_is_refused(world, store):
     world.plan(store, a_file("hard one"))
     with pytest.raises(BadRequest, match="another file"):
