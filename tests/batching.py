@@ -89,6 +89,7 @@ class World:
 
     Args:
         aggregators: name -> base URL of those that answer in real time.
+        key: theirs.
         sleeps: what was waited for, seconds; nothing is really waited for.
     """
 
@@ -97,6 +98,7 @@ class World:
     policy: Policy = field(default_factory=a_policy)
     keys: tuple[str, ...] = ("openai", "anthropic")
     aggregators: dict[str, str] = field(default_factory=dict)
+    key: str = "k"
     scorer: Callable[[Sequence[str]], list[Verdict]] = by_words
     options: run.Options = field(default_factory=run.Options)
     sleeps: list[float] = field(default_factory=list)
@@ -142,7 +144,7 @@ class World:
 
     def _realtime(self, job: Job, http: Http) -> RealTime:
         rules = self.policy.attempts
-        aggregators = {n: Aggregator(n, u, "k", http, {}) for n, u in self.aggregators.items()}
+        aggregators = {n: Aggregator(n, u, self.key, http, {}) for n, u in self.aggregators.items()}
         breakers = Breakers(rules.breaker_failures, 0)
         circuits = Circuits(breakers, None)  # type: ignore[arg-type]
         dispatcher = Dispatcher(aggregators, rules, circuits, sleep=self.sleep)

@@ -59,7 +59,7 @@ def examine(env: Mapping[str, str], *, function: str = "", live: bool = True) ->
         yield from _policy(policy, file)
     yield _classifier(settings)
     yield from take_stock(settings)
-    keys, finding = _keys(settings)
+    keys, finding = _keys(settings, policy)
     yield finding
     if policy is not None:
         yield from _aggregators(settings, policy, keys, live)
@@ -103,8 +103,8 @@ def _classifier(settings: Settings) -> Finding:
     return Finding("classifier", "ok", told)
 
 
-def _keys(settings: Settings) -> tuple[dict[str, str], Finding]:
-    """Upstream keys by aggregator, and what is to be said of them; never a key."""
+def _keys(settings: Settings, policy: Policy | None) -> tuple[dict[str, str], Finding]:
+    """Upstream keys by name, and what is to be said of them; never a key."""
     try:
         keys = upstream_keys_of(settings)
     except ConfigError as error:
@@ -114,7 +114,8 @@ def _keys(settings: Settings) -> tuple[dict[str, str], Finding]:
             fix = aws_remedy(cause, "FAREWAY_UPSTREAM_SECRET", "secretsmanager:GetSecretValue")
         keys = dict(settings.upstream_keys)
         return keys, Finding("upstream keys", "failed", error.message, fix)
-    if not keys:
+    # those of batch endpoints answer no request
+    if not (keys.keys() & set(policy.aggregators) if policy else keys):
         fix = "set OPENROUTER_API_KEY or TOKENMIX_API_KEY, or put them into the upstream secret"
         return keys, Finding("upstream keys", "failed", "no aggregator has a key", fix)
     return keys, Finding("upstream keys", "ok", f"of {', '.join(sorted(keys))}")

@@ -135,7 +135,7 @@ def _fault(check: Callable[[], None]) -> str | None:
             check()
         except Fault as fault:
             found = str(fault)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             found = f"an answer that makes no sense: {type(error).__name__}: {error}"
         else:
             return None

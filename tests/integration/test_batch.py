@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from contextlib import aclosing
+from dataclasses import replace
 from decimal import Decimal
 
 import boto3
@@ -13,12 +14,14 @@ from fareway.batch import run
 from fareway.batch.job import Job
 from fareway.batch.realtime import Pace
 from fareway.batch.store import Bucket, Folder, read
-from fareway.errors import BadRequest, ProviderError
+from fareway.errors import BadRequest, NoAggregator, ProviderError
 from fareway.prices import Usage
 from fareway.providers.http import Http
+from local import batch_openai
+from local.aggregator import BAD_KEY
 from local.aggregator import create_app as aggregator_app
 from local.batch import create_app
-from local.batch_simulation import Fault, answer_to, usage_of
+from local.batch_simulation import Fault, Simulation, answer_to, usage_of
 from local.serving import serve
 from tests.batching import Crash, Dying, World, a_file, answers, errors
 
@@ -180,6 +183,39 @@ def test_rate_limits_and_broken_downloads_cost_only_time(world, store):
     assert 7 in world.sleeps
 
 
+@pytest.mark.parametrize("call", ["POST /openai/v1/files", "GET /openai/v1/batches/.*"])
+def test_a_provider_that_asks_for_an_hour_is_left_alone_between_two_looks(world, store, call):
+    """A function of fifteen minutes cannot wait for it within a call."""
+    world.simulation.faults.append(Fault(call, 429, retry_after=3600))
+    world.plan(store, a_file("hard one"))
+
+    async def waits():
+        async with aclosing(Http()) as http:
+            job = Job(store)
+            runner = run.Runner(job, world.submitter(job, http), None, lambda *_: None)
+            wait_s, waited = 30.0, []
+            while (wait_s := await runner.advance(wait_s)) is not None:
+                waited.append(wait_s)
+            return waited
+
+    assert 3600 in asyncio.run(waits())
+    assert max(world.sleeps, default=0) < 100
+    assert world.collect(store)["statuses"] == {"succeeded": 1}
+
+
+def test_a_batch_that_the_list_shows_a_moment_late_is_found_all_the_same(world, store, monkeypatch):
+    world.plan(store, a_file("hard one"))
+    with pytest.raises(Crash):
+        world.ask(Dying(store, "create submissions/.*/batch.json"))
+    page = batch_openai.page
+    monkeypatch.setattr(
+        batch_openai, "page", lambda jobs, *of: page(jobs if sum(world.sleeps) >= 5 else [], *of)
+    )
+    world.sleeps.clear()
+    world.ask(store)
+    assert asked_for(world).total() == 1
+
+
 def test_rows_that_fail_are_tried_once_more_and_then_told(world, store):
     world.simulation.misses += [
         ("hard one$", "server_error", 1),
@@ -240,6 +276,60 @@ def test_a_batch_that_fails_as_a_whole_is_tried_once_more(world, store):
     summary = world.all(store, a_file("hard one", "hard two"))
     assert summary["statuses"] == {"errored": 2}
     assert len(world.simulation.jobs) == 2
+
+
+def test_answers_to_requests_that_nobody_made_are_not_paid_for_again_and_again(
+    world, store, monkeypatch
+):
+    answer, begin = batch_openai._openai_answer, Simulation.begin
+    monkeypatch.setattr(batch_openai, "_openai_answer", lambda r: answer(r) | {"custom_id": "x"})
+
+    def at_most_five(simulation, *args):
+        assert len(simulation.jobs) < 5
+        return begin(simulation, *args)
+
+    monkeypatch.setattr(Simulation, "begin", at_most_five)
+    assert world.all(store, a_file("hard one", "hard two"))["statuses"] == {"errored": 2}
+    assert len(world.simulation.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "gone",
+        {"status_code": 502, "body": "<html>bad gateway</html>"},
+        {"status_code": 200, "body": {"choices": [None]}},
+        {"status_code": 200, "body": {}},
+    ],
+)
+def test_an_answer_of_another_form_fails_its_own_row_alone(world, store, monkeypatch, response):
+    answer = batch_openai._openai_answer
+
+    def odd(request):
+        told = answer(request)
+        return told | {"response": response} if "-2-" in request["custom_id"] else told
+
+    monkeypatch.setattr(batch_openai, "_openai_answer", odd)
+    world.all(store, a_file("hard one", "hard two"))
+    assert [row["status"] for row in answers(store)] == ["errored", "succeeded"]
+    assert [row["line"] for row in errors(store)] == ["2"]
+
+
+@pytest.mark.parametrize(
+    "call", ["POST /openai/v1/files", "POST /openai/v1/batches", "POST /anthropic/.*", "GET .*"]
+)
+def test_a_good_status_with_another_bodys_form_costs_only_time(world, store, call):
+    world.simulation.faults.append(Fault(call, 200))
+    assert world.all(store, a_file("hard one", "usual two"))["statuses"] == {"succeeded": 2}
+    assert asked_for(world).total() == 2
+
+
+def test_a_batch_told_of_in_another_form_is_asked_about_again(world, store, monkeypatch):
+    told = batch_openai._openai_batch
+    forms = iter([None, {"id": "b", "errors": ["odd"]}, {"object": "batch"}])  # None: as it is
+    monkeypatch.setattr(batch_openai, "_openai_batch", lambda *of: next(forms, None) or told(*of))
+    assert world.all(store, a_file("hard one"))["statuses"] == {"succeeded": 1}
+    assert asked_for(world).total() == 1
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -344,6 +434,18 @@ def test_formulas_in_answers_and_columns_are_not_run_by_a_spreadsheet(world, sto
     assert (row["note"], row["delta"]) == ("'=HYPERLINK(1)", "-5")
 
 
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+def test_an_output_may_be_an_input_again_and_loses_no_column(world, store, format_):
+    columns = {"prompt": "hard one", "answer": "second", "input_answer": "first"}
+    lines = [",".join(columns), ",".join(columns.values())]
+    content = "\n".join(lines) if format_ == "csv" else json.dumps(columns)
+    world.all(store, content.encode(), format_=format_)
+    text = read(store, f"out/in.{format_}").decode()
+    (row,) = answers(store) if format_ == "csv" else [json.loads(text)]
+    assert (row["input_answer"], row["input_input_answer"]) == ("first", "second")
+    assert row["answer"] == answer_to("hard one")
+
+
 def test_another_file_under_a_jobs_name_is_refused(world, store):
     world.plan(store, a_file("hard one"))
     with pytest.raises(BadRequest, match="another file"):
@@ -359,6 +461,25 @@ def test_a_job_is_gone_on_with_as_it_was_begun(world, store):
     world.options = run.Options(dedupe=False)
     with pytest.raises(BadRequest, match="another dedupe"):
         world.plan(store, content)
+
+
+def test_rows_that_were_decided_by_another_policy_are_sent_all_the_same(world, store):
+    with pytest.raises(Crash):
+        world.plan(Dying(store, "write requests/.*"), a_file("usual one", "hard two"))
+    models = dict(world.policy.models)
+    del models["claude-haiku-4.5"]
+    world.policy = replace(world.policy, models=models)
+    assert world.all(store, a_file("usual one", "hard two"))["statuses"] == {"succeeded": 2}
+
+
+def test_a_model_that_is_called_as_at_an_aggregator_is_one_file_of_requests(world, store):
+    models = dict(world.policy.models)
+    models["openai/gpt-5"] = models.pop("gpt-5")
+    world.policy = replace(world.policy, models=models, baseline="openai/gpt-5")
+    content = a_file("hard one", "hard two", model=["openai/gpt-5"] * 2)
+    plan = world.plan(store, content)
+    assert [file["model"] for file in plan["files"]] == ["openai/gpt-5"]
+    assert world.all(store, content)["statuses"] == {"succeeded": 2}
 
 
 def test_json_lines_come_back_as_json_lines(world, store):
@@ -384,12 +505,49 @@ def test_a_tier_without_a_batch_endpoint_is_asked_in_real_time_and_the_summary_s
     assert {event["aggregator"] for event in cheap} == {"tokenmix"}
 
 
+def test_a_key_that_no_aggregator_takes_stops_real_time_and_costs_no_row(world, store):
+    with serve(aggregator_app("tokenmix", latency_scale=0)) as url:
+        world.aggregators, world.key = {"tokenmix": f"{url}/v1"}, BAD_KEY
+        world.plan(store, a_file("easy one", "easy two"))
+        with pytest.raises(ProviderError, match="status_401"):
+            world.ask(store)
+        world.key = "k"
+        world.ask(store)
+    assert world.collect(store)["statuses"] == {"succeeded": 2}
+
+
+def test_the_reason_for_real_time_is_true_of_a_missing_key_too(world, store):
+    with serve(aggregator_app("openrouter", latency_scale=0)) as url:
+        world.aggregators, world.keys = {"openrouter": f"{url}/v1"}, ()
+        summary = world.all(store, a_file("hard one"))
+    assert "no batch endpoint that has a key" in summary["notes"][0]
+
+
 def test_without_an_aggregator_a_cheap_row_climbs_to_a_batch_endpoint(world, store):
     world.keys = ("openai",)
     world.all(store, a_file("easy one"))
     (row,) = answers(store)
     assert (row["model"], row["tier"]) == ("gpt-4o-mini", "mid")
     assert "climbed from cheap to mid" in events(store)[0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["tokenmix", "openrouter"])
+def test_what_was_planned_for_all_aggregators_is_asked_of_those_with_a_key(world, store, name):
+    with serve(aggregator_app(name, latency_scale=0)) as url:
+        world.aggregators = {"openrouter": "", "tokenmix": ""}
+        world.plan(store, a_file(*[f"easy {n}" for n in range(5)]))
+        world.aggregators = {name: f"{url}/v1"}
+        world.ask(store)
+    assert world.collect(store)["statuses"] == {"succeeded": 5}
+
+
+def test_what_no_aggregator_with_a_key_has_stops_the_job_with_the_reason(world, store):
+    world.aggregators = {"openrouter": ""}
+    world.plan(store, a_file("easy one"))
+    world.aggregators = {"portkey": ""}
+    with pytest.raises(NoAggregator, match="openrouter"):
+        world.ask(store)
+    assert store.keys("results/") == []
 
 
 def test_a_job_in_a_bucket_is_the_same_job(world, aws):

@@ -56,18 +56,20 @@ def test_links_within_the_runbook_lead_somewhere() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= anchors
 
 
-def kept(resources: Resources) -> dict[str, str]:
-    """Table -> its row of what is kept."""
-    rows = SECTIONS["What is kept, for how long, and how it comes back"].splitlines()
-    named = {match[1]: row for row in rows if (match := re.match(r"\| `(\w+)`", row))}
-    tables = {n for n, r in resources.items() if r["Type"] == "AWS::DynamoDB::Table"}
-    assert tables <= set(named), tables - set(named)
-    return {name: named[name] for name in tables}
+def kept(resources: Resources, kind: str) -> dict[str, str]:
+    """Resource of a kind -> its rows of what is kept."""
+    named: dict[str, str] = {}
+    for row in SECTIONS["What is kept, for how long, and how it comes back"].splitlines():
+        if match := re.match(r"\| `(\w+)`", row):
+            named[match[1]] = named.get(match[1], "") + row
+    ours = {name for name, resource in resources.items() if resource["Type"] == kind}
+    assert ours <= set(named), ours - set(named)
+    return {name: named[name] for name in ours}
 
 
 def test_tables_are_backed_up_and_protected_as_is_told(resources: Resources) -> None:
     in_prod = {"Fn::If": ["IsProd", True, False]}
-    for name, row in kept(resources).items():
+    for name, row in kept(resources, "AWS::DynamoDB::Table").items():
         table = resources[name]["Properties"]
         backup = table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
         assert (backup is not False) == ("point in time" in row), name
@@ -77,7 +79,7 @@ def test_tables_are_backed_up_and_protected_as_is_told(resources: Resources) -> 
 
 
 def test_what_passes_away_does_so_by_itself(resources: Resources) -> None:
-    for name, row in kept(resources).items():
+    for name, row in kept(resources, "AWS::DynamoDB::Table").items():
         lives = resources[name]["Properties"].get("TimeToLiveSpecification")
         assert (lives == {"AttributeName": "expires_at", "Enabled": True}) == ("TTL" in row), name
 
@@ -100,3 +102,8 @@ def test_a_deletion_in_the_lake_can_be_undone_in_prod(resources: Resources) -> N
     rules = bucket["LifecycleConfiguration"]["Rules"]
     noncurrent = [r.get("NoncurrentVersionExpiration") for r in rules]
     assert {"NoncurrentDays": 30} in noncurrent
+
+
+def test_what_buckets_hold_is_told(resources: Resources) -> None:
+    for name, row in kept(resources, "AWS::S3::Bucket").items():
+        assert (resources[name]["DeletionPolicy"] == "Retain") == ("outlives" in row), name

@@ -41,7 +41,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column():
 
 def test_a_row_in_latin_1_is_told_by_its_byte_and_the_next_is_read():
     first, second = told(b"id,prompt\n1,caf\xe9\n2,ok\n")
-    assert first[:2] == (2, "2")
+    assert first[:2] == (2, "1")
     assert "not UTF-8" in first[2]
     assert "0xe9" in first[2]
     assert second == (3, "2", "ok")
@@ -50,9 +50,27 @@ def test_a_row_in_latin_1_is_told_by_its_byte_and_the_next_is_read():
 def test_a_cell_of_two_megabytes_costs_its_own_row():
     big = "x" * 2_000_000
     one, two = told(f"id,prompt\n1,{big}\n2,ok\n")
-    assert one[0] == 2
+    assert one[:2] == (2, "1")
     assert f"{MAX_CELL:,} characters" in one[2]
     assert two == (3, "2", "ok")
+
+
+def test_a_value_of_two_megabytes_costs_its_own_line():
+    one, two = told(json.dumps({"prompt": "x" * 2_000_000}) + '\n{"prompt": "ok"}\n', "jsonl")
+    assert f"{MAX_CELL:,} characters" in one[2]
+    assert two == (2, "2", "ok")
+
+
+@pytest.mark.parametrize("broken", [b"3,caf\xe9", b"3,a,b", b'"3,a', b"3", b",a", b'"3"x,a'])
+def test_a_broken_row_is_never_told_under_another_rows_id(broken):
+    """The file's ids begin at 1, its rows at line 2."""
+    ids = [row.id for row in rows(b"id,prompt\n1,a\n2,b\n" + broken + b"\n4,c\n")]
+    assert ids[:2] + ids[3:] == ["1", "2", "4"]
+    assert ids[2] in ("3", "")
+
+
+def test_a_file_without_ids_has_its_lines_for_ids():
+    assert [row.id for row in rows(b"prompt\na\n\xe9\nb\n")] == ["2", "3", "4"]
 
 
 @pytest.mark.parametrize("quoted", [True, False])
@@ -94,6 +112,17 @@ def test_a_file_without_prompts_is_refused_as_a_whole(content):
         rows(content)
 
 
+def test_a_blank_cell_of_messages_leaves_the_prompt():
+    (row,) = rows('messages,prompt\n"  ",hi\n')
+    assert row.messages == [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize("twice", ["prompt,Prompt", "prompt,id,ID"])
+def test_two_columns_of_one_meaning_are_refused(twice):
+    with pytest.raises(BadRequest, match="Two columns"):
+        rows(f"{twice}\na,b,c\n")
+
+
 def test_utf_16_is_refused_with_what_to_do():
     with pytest.raises(BadRequest, match="save it as UTF-8"):
         rows("prompt\nhi\n".encode("utf-16"))
@@ -113,6 +142,8 @@ def test_a_header_alone_has_no_rows():
         ('[{"role": "king", "content": "x"}]', "messages[0].role"),
         ('[{"role": "user"}]', "messages[0].content"),
         ("[" * 100_000, "nested"),
+        ('[{"role": "user", "content": "x", "weight": NaN}]', "NaN"),
+        ('[{"role": "user", "content": "x", "weight": -1e400}]', "Infinity"),
     ],
 )
 def test_malformed_messages_are_told(cell, word):
@@ -153,12 +184,14 @@ def test_jsonl_lines_that_break_are_told_and_the_rest_go_on():
         b'["a list"]',
         b'{"prompt": "caf\xe9"}',
         b'{"prompt": NaN}',
+        b'{"prompt": "hi", "note": 1e400}',
         b'{"prompt": "\\ud800"}',
         b"[" * 100_000,
         json.dumps({"messages": [{"role": "user", "content": "ok"}]}).encode(),
     ]
     found = rows(b"\n".join(lines), "jsonl")
     assert [(row.line, bool(row.fault)) for row in found] == [
-        (1, False), (2, True), (4, True), (5, True), (6, True), (7, True), (8, True), (9, False),
+        (1, False), (2, True), (4, True), (5, True), (6, True), (7, True), (8, True), (9, True),
+        (10, False),
     ]  # fmt: skip
     assert (found[0].id, found[0].carried) == ("7", {"note": [1]})

@@ -190,6 +190,13 @@ def test_no_aggregator_has_a_key(world):
     assert "OPENROUTER_API_KEY" in checks["upstream keys"]["fix"]
 
 
+def test_a_key_of_a_batch_endpoint_is_no_aggregators(world):
+    world.setenv("FAREWAY_UPSTREAM_SECRET", "")
+    world.setenv("OPENAI_API_KEY", "k")
+    code, checks = doctor()
+    assert (code, checks["upstream keys"]["state"]) == (1, "failed")
+
+
 def test_a_model_that_was_altered(world, tmp_path):
     folder = tmp_path / "classifier"
     shutil.copytree(ROOT / "models" / "classifier", folder)

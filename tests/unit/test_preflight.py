@@ -244,6 +244,16 @@ def test_a_version_that_lets_anybody_in(drill):
     assert any("a key that nobody made: 200, not 401" in fault for fault in drill.called())
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [None, [], {"statusCode": 200, "body": "[]"}, {"statusCode": 500, "body": '{"error": "odd"}'}],
+)
+def test_a_version_that_answers_in_another_form(drill, answer):
+    version = drill.deploy()
+    version.handler = lambda event, _: answer
+    assert len(drill.called()) == 6
+
+
 class Dies:
     def invoke(self, **_: Any) -> dict[str, Any]:
         error = b'{"errorType": "Runtime.ExitError", "errorMessage": "exited"}'

@@ -156,8 +156,8 @@ def _told(
     summary: Summary, asked: Asked, plan: Mapping[str, Any], missing: list[str]
 ) -> dict[str, Any]:
     at_once = (
-        f"{summary.in_real_time} rows were asked in real time at full price: their models have no "
-        "batch endpoint."
+        f"{summary.in_real_time} rows were asked in real time at full price: no batch endpoint "
+        "that has a key takes them."
     )
     return {
         "name": asked.name,

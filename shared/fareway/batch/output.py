@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from io import StringIO
 from typing import IO, Any, Protocol
 
@@ -39,8 +39,7 @@ class CsvAnswers:
 
     def __init__(self, file: IO[bytes], columns: list[str]) -> None:
         self._file, self._columns = file, columns
-        carried = [f"input_{name}" if name in ADDED else name for name in columns]
-        self._file.write(_csv_line(["id", *carried, *ADDED]))
+        self._file.write(_csv_line(["id", *_names(columns).values(), *ADDED]))
 
     def put(self, row: Row, added: Mapping[str, Any]) -> None:
         carried = [row.carried.get(name) for name in self._columns]
@@ -54,7 +53,8 @@ class JsonAnswers:
         self._file = file
 
     def put(self, row: Row, added: Mapping[str, Any]) -> None:
-        carried = {f"input_{k}" if k in ADDED else k: v for k, v in row.carried.items()}
+        names = _names(row.carried)
+        carried = {names[name]: value for name, value in row.carried.items()}
         put_line(self._file, {"id": row.id, **carried, **added})
 
 
@@ -67,6 +67,15 @@ class Errors:
 
     def put(self, row: Row, status: str, reason: str) -> None:
         self._file.write(_csv_line([row.line, row.id, status, reason]))
+
+
+def _names(columns: Collection[str]) -> dict[str, str]:
+    """Columns carried through -> their names beside ours; no two are alike."""
+    names = {name: name for name in columns}
+    for name in columns:
+        while names[name] in ADDED or (names[name] != name and names[name] in columns):
+            names[name] = f"input_{names[name]}"
+    return names
 
 
 def _csv_line(cells: Iterable[object]) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 from fareway.adapt import adapt
 from fareway.batch.job import Job, custom_id
@@ -101,7 +102,8 @@ def assemble(job: Job, policy: Policy, providers: Mapping[str, BatchProvider]) -
             provider = told["provider"]
             if provider == REALTIME:
                 plan.realtime[told["model"]] += 1
-            name = REALTIME if provider == REALTIME else f"{provider}-{told['model']}"
+            model = quote(told["model"], safe="")  # `openai/gpt-5` is no folder
+            name = REALTIME if provider == REALTIME else f"{provider}-{model}"
             if name not in files:
                 limits = PACED if provider == REALTIME else providers[provider].limits
                 most = min(limits.requests, asked.file_requests or limits.requests)
@@ -137,7 +139,7 @@ def _request(
     id_ = custom_id(name, row)
     if told["provider"] == REALTIME:
         return {"custom_id": id_, "body": body, "candidates": told["candidates"]}
-    adapted, _ = adapt({"model": told["id"], **body}, policy.models[told["model"]])
+    adapted, _ = adapt({"model": told["id"], **body}, policy.models.get(told["model"]))
     return providers[told["provider"]].request(id_, adapted)
 
 

@@ -19,7 +19,7 @@ from fareway.batch.claim import claim, release
 from fareway.batch.job import Job, put_line
 from fareway.decide import Candidate
 from fareway.dispatch import Call, Trail
-from fareway.errors import AllCandidatesFailed, UpstreamRejected
+from fareway.errors import AllCandidatesFailed, NoAggregator, ProviderError, UpstreamRejected
 from fareway.policy import Policy
 from fareway.providers.aggregator import Aggregator, Completion
 from fareway.providers.batch_api import Outcome
@@ -28,9 +28,13 @@ from fareway.providers.batch_api import Outcome
 DEADLINE_S = 300.0
 TRIES = 5
 LONGEST_WAIT_S = 60.0
+#: What says nothing of a request, and would be said of every other.
+_REFUSED = {"status_401", "status_402"}
 
 
 class Dispatch(Protocol):
+    @property
+    def aggregators(self) -> Mapping[str, Aggregator]: ...
     async def dispatch(
         self,
         candidates: list[Candidate],
@@ -86,7 +90,11 @@ class RealTime:
 
         Raises:
             Busy: another process is at it.
+            NoAggregator: none that the plan names for a request has a key now.
+            ProviderError: none of them takes our key, or has credit for us.
         """
+        for line in self.job.lines(f"requests/{name}.jsonl"):
+            self._candidates(json.loads(line))
         claimed = claim(self.job, f"answered/{name}", self.now(), self.lease_s)
         part = f"answered/{name}.json"
         answered: dict[str, Any] = self.job.document(part) or {}
@@ -101,9 +109,11 @@ class RealTime:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(self.concurrency):
                     workers.create_task(work())
-        except BaseException:
+        except BaseException as error:
             self.job.keep(part, answered)
             release(self.job, claimed)
+            if isinstance(error, ExceptionGroup):
+                raise error.exceptions[0] from None
             raise
         ended = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds")
         self.job.keep(f"batches/{name}.json", {"state": "ended", "ended_at": ended})
@@ -111,11 +121,20 @@ class RealTime:
             for outcome in answered.values():
                 put_line(target, outcome)
 
-    async def _outcome(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _candidates(self, request: Mapping[str, Any]) -> list[Candidate]:
+        """Those that were planned and have a key: it may have been planned for others."""
         candidates = [
             Candidate(aggregator, model, id_, tier, self.policy.prices.find(id_))
             for aggregator, model, id_, tier in request["candidates"]
+            if aggregator in self.dispatcher.aggregators
         ]
+        if not candidates:
+            names = " or ".join(dict.fromkeys(planned[0] for planned in request["candidates"]))
+            raise NoAggregator(f"The plan asks {names} in real time, and no key of theirs is set.")
+        return candidates
+
+    async def _outcome(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        candidates = self._candidates(request)
         custom_id, trail = request["custom_id"], Trail()
         for number in range(1, TRIES + 1):
             await self.pace.wait()
@@ -125,6 +144,8 @@ class RealTime:
                 failed = Outcome(custom_id, "errored", error=error.message)
                 return asdict(failed) | {"attempts": len(trail.attempts)}
             except AllCandidatesFailed as error:
+                if (kinds := {a.outcome for a in trail.attempts}) and kinds <= _REFUSED:
+                    raise ProviderError(min(kinds)) from error
                 if number == TRIES:
                     failed = Outcome(custom_id, "errored", error=error.message)
                     return asdict(failed) | {"attempts": len(trail.attempts)}

@@ -12,6 +12,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isinf
 from typing import IO, Any
 
 from fareway.body import MAX_BODY_BYTES
@@ -19,16 +20,18 @@ from fareway.errors import BadRequest
 
 #: Characters of one cell; no model's context holds more in a single prompt.
 MAX_CELL = 1_000_000
+_LONG = f"a cell has more than {MAX_CELL:,} characters"
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: its cells by column, or what is wrong with it.
+    """One record: its cells by column, and what is wrong with it.
 
     Args:
         line: where it begins, from 1.
+        cells: of a faulty record those that are sure to be in their column.
     """
 
     line: int
@@ -158,9 +161,12 @@ def _record(lines: _Lines, columns: list[str], cells: list[str]) -> Record:
         fault = f"it is not UTF-8: {lines.bad_byte}"
     elif len(cells) != len(columns):
         fault = f"it has {len(cells)} cells, and the header has {len(columns)}"
-    elif any(len(cell) > MAX_CELL for cell in cells):
-        fault = f"a cell has more than {MAX_CELL:,} characters"
-    return Record(lines.first, {} if fault else dict(zip(columns, cells, strict=True)), fault)
+    elif any(map(_long, cells)):
+        fault = _LONG
+    if len(cells) != len(columns):
+        cells = cells[:1]
+    known = {name: "" if _long(cell) else cell for name, cell in zip(columns, cells, strict=False)}
+    return Record(lines.first, known, fault)
 
 
 def jsonl_records(file: IO[bytes]) -> Iterator[Record]:
@@ -176,9 +182,7 @@ def jsonl_records(file: IO[bytes]) -> Iterator[Record]:
                 continue
             if lines.bad_byte:
                 raise ValueError(f"it is not UTF-8: {lines.bad_byte}")
-            entry = json.loads(text, parse_constant=_no_constant)
-            if not isinstance(entry, dict):
-                raise ValueError("it is not a JSON object")
+            entry = _entry(text)
         except StopIteration:
             return
         except RecursionError:
@@ -189,8 +193,28 @@ def jsonl_records(file: IO[bytes]) -> Iterator[Record]:
             yield Record(lines.first, entry)
 
 
+def _entry(text: str) -> dict[str, Any]:
+    entry = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    if not isinstance(entry, dict):
+        raise ValueError("it is not a JSON object")
+    if any(map(_long, entry.values())):
+        raise ValueError(_LONG)
+    return entry
+
+
+def _long(cell: object) -> bool:
+    return isinstance(cell, str) and len(cell) > MAX_CELL
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(number: str) -> float:
+    """`1e400` would be written as `Infinity`."""
+    if isinf(value := float(number)):
+        raise ValueError(f"{number[:40]} is too large a number")
+    return value
 
 
 def _reason(error: Exception) -> str:

@@ -26,6 +26,7 @@ class Row:
 
     Args:
         line: where it begins in the file, from 1; unique.
+        id: as it was given; where the file has none, its line; empty where it cannot be read.
         messages: empty where the row is faulty.
         max_tokens: its limit on the completion, tokens.
         model: `fareway/auto`, a tier's, or an upstream model's own name.
@@ -68,6 +69,8 @@ def read(file: IO[bytes], format_: Format) -> tuple[list[str], Iterator[Row]]:
         return [], _rows(jsonl_records(file), {})
     columns, records = csv_records(file)
     known = {name: name.lower() for name in columns if name.lower() in ("id", *REQUEST)}
+    if twice := {name for name in known.values() if list(known.values()).count(name) > 1}:
+        raise BadRequest(f"Two columns are called {min(twice)!r}, in whatever case.")
     if not set(PROMPTS) & set(known.values()):
         raise BadRequest(
             f"No column is called {', '.join(PROMPTS[:-1])} or {PROMPTS[-1]}; the file has "
@@ -77,10 +80,14 @@ def read(file: IO[bytes], format_: Format) -> tuple[list[str], Iterator[Row]]:
 
 
 def _rows(records: Iterable[Record], known: Mapping[str, str]) -> Iterator[Row]:
+    named = "id" in known.values()
     for record in records:
         cells = {known.get(name, name): cell for name, cell in record.cells.items()}
         id_ = cells.get("id")
-        id_ = str(record.line if id_ in (None, "") else id_)
+        if id_ in (None, ""):
+            # in a file of ids the line's number may be another row's id
+            id_ = "" if named or not (known or cells) else record.line
+        id_ = str(id_)
         carried = {k: v for k, v in cells.items() if k != "id" and k not in REQUEST}
         if record.fault:
             yield Row(record.line, id_, carried=carried, fault=record.fault)
@@ -98,9 +105,9 @@ def _messages(cells: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The chat messages of a row: `messages`, else `prompt`; with `system` before them."""
     given = cells.get("messages")
     prompt = cells.get("prompt") or cells.get("text")
-    if isinstance(given, str) and given.strip():
+    if isinstance(given, str):
         try:
-            given = json.loads(given)
+            given = json.loads(given) if given.strip() else None
         except ValueError as error:
             raise BadRequest(f"'messages' is not JSON: {error}") from error
     if given:
@@ -120,9 +127,11 @@ def _messages(cells: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _bounded(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As they are, if they can be sent: in UTF-8, and not too long."""
     try:
-        size = len(json.dumps(messages, ensure_ascii=False).encode())
+        size = len(json.dumps(messages, ensure_ascii=False, allow_nan=False).encode())
     except UnicodeEncodeError as error:
         raise BadRequest("It has a lone surrogate, which is no character.") from error
+    except ValueError as error:  # one such number, and the provider refuses the whole file
+        raise BadRequest("It has a number that JSON does not know: NaN or Infinity.") from error
     if size > 4 * MAX_CELL:
         raise BadRequest(f"Its messages have {size:,} bytes; at most {4 * MAX_CELL:,} are sent.")
     return messages

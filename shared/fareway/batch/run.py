@@ -139,6 +139,7 @@ class Runner:
         poll_s: the first wait between two looks at the providers, seconds; it grows to `longest_s`.
         enough: whether what is left of a look is left to the next one.
         silent: looks in a row at which a provider did not answer.
+        asked_s: how long providers asked to be left alone at the last look, seconds.
     """
 
     job: Job
@@ -151,6 +152,7 @@ class Runner:
     jitter: Callable[[], float] = random.random
     enough: Callable[[], bool] = lambda: False
     silent: int = 0
+    asked_s: float = 0.0
 
     async def run(self) -> None:
         """Until every file has its results, or the job is cancelled.
@@ -166,7 +168,7 @@ class Runner:
                 self._told()
                 if asking.done():
                     asking.result()
-                await self.sleep(wait_s * (0.75 + self.jitter() / 2))
+                await self.sleep(max(wait_s * (0.75 + self.jitter() / 2), self.asked_s))
             await asking
             self._told()
         finally:
@@ -185,7 +187,7 @@ class Runner:
         moved = await self.round(left) if (left := self._left()) else False
         if not self._left():
             return None
-        return self.poll_s if moved else min(wait_s * 1.5, self.longest_s)
+        return max(self.poll_s if moved else min(wait_s * 1.5, self.longest_s), self.asked_s)
 
     def _left(self) -> list[str]:
         """The files to look at: of a cancelled job those that were sent."""
@@ -230,6 +232,7 @@ class Runner:
     def _heed(self, silent: Sequence[ProviderError], moved: bool) -> None:
         """Raises what another round would not mend."""
         self.silent = self.silent + 1 if silent and not moved else 0
+        self.asked_s = max((failure.retry_after_s or 0.0 for failure in silent), default=0.0)
         for failure in silent:
             log("warning", "batch step failed", outcome=failure.kind)
             passing = failure.retryable or failure.kind == "timeout"

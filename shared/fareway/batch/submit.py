@@ -67,26 +67,28 @@ class Submitter:
             return str(known["id"])
         claimed = claim(self.job, turn, self.now(), self.lease_s)
         try:
-            batch, provider = await self._made(name, turn), self._provider(name)
+            (batch, found), provider = await self._made(name, turn), self._provider(name)
         except ProviderError:
             release(self.job, claimed)
             raise
-        told = json.dumps({"id": batch.id, "provider": provider.name}).encode()
-        self.job.store.create(f"{turn}/batch.json", told)
+        told = {"id": batch.id, "provider": provider.name, "found": found}
+        self.job.store.create(f"{turn}/batch.json", json.dumps(told).encode())
         return batch.id
 
-    async def _made(self, name: str, turn: str) -> Batch:
-        """The batch of a turn: one that was made before, or a new one."""
+    async def _made(self, name: str, turn: str) -> tuple[Batch, bool]:
+        """The batch of a turn, and whether it was made before and found, so may not be ours."""
         first, since = self._since(name)
         provider, label = self._provider(name), self._label(turn)
         opened = partial(self.job.store.open, f"requests/{name}.jsonl")
+        if not first:  # the one before may have made it this moment
+            await self.sleep(self.settle_s)
         for number in range(TRIES):
             if not (first and number == 0):
                 batch = await provider.find(label, since, self._requests(name), self._others())
                 if batch is not None:
-                    return batch
+                    return batch, True
             try:
-                return await provider.submit(opened, label)
+                return await provider.submit(opened, label), False
             except Uncertain as error:
                 log("warning", "a batch may have been made", file=name, outcome=str(error))
                 await self.sleep(self.settle_s * 2**number * (1 + self.jitter()))
@@ -111,7 +113,7 @@ class Submitter:
         if batch.refused and int(turn[-3:]) < REFUSALS:
             self._void(turn, batch, batch.error)
             return "waiting", batch
-        if not await self._fetch(name, provider, batch):
+        if not await self._fetch(name, provider, batch, bool(known.get("found"))):
             self._void(turn, batch, "its results are of other requests")
             return "waiting", batch
         return "done", batch
@@ -141,10 +143,11 @@ class Submitter:
         """Whether the provider had no room for it the last time."""
         return not self._turn(name).endswith("/000")
 
-    async def _fetch(self, name: str, provider: BatchProvider, batch: Batch) -> bool:
+    async def _fetch(self, name: str, provider: BatchProvider, batch: Batch, found: bool) -> bool:
         """Writes the results down, and the requests that get a second try -> whether they are ours.
 
-        A request of which the provider says nothing gets a second try too.
+        A request of which the provider says nothing gets a second try too. A batch that was made
+        here is ours whatever it answers: another in its place would be paid as well.
         """
         left = {json.loads(line)["custom_id"] for line in self.job.lines(f"requests/{name}.jsonl")}
         ours, others, again = 0, 0, set[str]()
@@ -159,7 +162,7 @@ class Submitter:
                     put_line(target, asdict(outcome))
                     if outcome.retryable:
                         again.add(outcome.custom_id)
-                if others and not ours:
+                if found and others and not ours:
                     raise _Foreign
                 for custom_id in sorted(left):
                     put_line(target, asdict(_nothing(custom_id, batch)))

@@ -151,7 +151,11 @@ def _show_plan(planned: Mapping[str, Any]) -> None:
         table.add_row(provider, model, f"{len(files):,}", f"{requests:,}")
     out.print(table)
     for model, rows in planned["in_real_time"].items():
-        out.print(f"{model} has no batch endpoint: {rows:,} rows in real time, at full price")
+        out.print(
+            f"{model}: {rows:,} rows in real time, at full price, as no batch endpoint that has a "
+            "key takes them",
+            highlight=False,
+        )
     counts = [f"{planned['rows']:,} rows", f"{planned['invalid_rows']:,} of them faulty"]
     counts += [f"{n:,} repeated and not paid again"] if (n := planned["duplicate_rows"]) else []
     out.print(", ".join(counts), highlight=False)

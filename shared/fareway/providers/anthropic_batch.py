@@ -13,7 +13,16 @@ from datetime import datetime
 from io import SEEK_END
 from typing import IO, Any
 
-from fareway.providers.batch_api import Batch, Client, Limits, Opened, Outcome, words_of
+from fareway.providers.batch_api import (
+    Batch,
+    Client,
+    Limits,
+    Opened,
+    Outcome,
+    batch_of,
+    outcome_of,
+    words_of,
+)
 
 URL = "https://api.anthropic.com/v1"
 LIMITS = Limits(100_000, 256_000_000)
@@ -49,7 +58,7 @@ class AnthropicBatch:
                 data = _wrapped(file)
                 return await self.client.call("POST", "/messages/batches", data=data, headers=told)
 
-        return _batch(await self.client.once(create))
+        return batch_of(await self.client.once(create), _batch)
 
     async def find(
         self, name: str, since: float, total: int, others: Collection[str]
@@ -65,14 +74,14 @@ class AnthropicBatch:
             for told in batches:
                 if _made(told) < since - SKEW_S:
                     return None
-                if told["id"] not in others and _batch(told).total == total:
-                    return _batch(told)
+                if told["id"] not in others and batch_of(told, _batch).total == total:
+                    return batch_of(told, _batch)
             if not page.get("has_more") or not batches:
                 return None
             after = f"&after_id={page.get('last_id') or batches[-1]['id']}"
 
     async def get(self, id_: str) -> Batch:
-        return _batch(await self.client.json("GET", f"/messages/batches/{id_}"))
+        return batch_of(await self.client.json("GET", f"/messages/batches/{id_}"), _batch)
 
     async def cancel(self, id_: str) -> None:
         await self.client.json("POST", f"/messages/batches/{id_}/cancel")
@@ -81,7 +90,7 @@ class AnthropicBatch:
         for path in batch.results:
             async for told in self.client.lines(path):
                 if isinstance(told.get("custom_id"), str):
-                    yield _outcome(told)
+                    yield outcome_of(told, _outcome)
 
 
 def params(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +169,7 @@ def _outcome(told: Mapping[str, Any]) -> Outcome:
     custom_id = told["custom_id"]
     match result.get("type"):
         case "succeeded":
-            message = result.get("message") or {}
+            message = result["message"]
             blocks = message.get("content") or []
             return Outcome(
                 custom_id=custom_id,

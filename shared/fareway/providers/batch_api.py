@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, TypeVar
 
 from aiohttp import ClientResponse, ClientTimeout
 
@@ -21,6 +21,7 @@ from fareway.log import log
 from fareway.providers.aggregator import FAULTS, failure_of, lost
 from fareway.providers.http import Http
 
+T = TypeVar("T")
 State = Literal["in_progress", "ended", "expired", "cancelled", "failed"]
 Status = Literal["succeeded", "errored", "expired", "cancelled"]
 #: Opens the file of requests; each try reads it from its beginning.
@@ -122,7 +123,8 @@ class Client:
     Args:
         headers: the key among them.
         tries: of one call.
-        longest_s: the longest wait between two of them, seconds.
+        longest_s: the longest wait between two of them, seconds; who is told to wait longer
+            comes again later.
     """
 
     base_url: str
@@ -159,18 +161,19 @@ class Client:
 
         return await self.trying(told)
 
-    async def trying(self, call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    async def trying(self, call: Callable[[], Awaitable[T]]) -> T:
         """A call, again while its failures are of the moment."""
         for number in range(1, self.tries + 1):
             try:
                 return await call()
             except ProviderError as failure:
                 passing = failure.retryable or failure.kind == "timeout"
-                if number == self.tries or not passing:
+                asked_s = failure.retry_after_s or 0.0
+                if number == self.tries or not passing or asked_s > self.longest_s:
                     raise
                 wait_s = min(2.0**number, self.longest_s) * self.jitter()
                 log("warning", "batch call failed", outcome=failure.kind, tries=number)
-                await self.sleep(max(wait_s, failure.retry_after_s or 0.0))
+                await self.sleep(max(wait_s, asked_s))
         raise AssertionError("unreachable: `tries` is at least 1")
 
     async def lines(self, path: str) -> AsyncIterator[dict[str, Any]]:
@@ -225,6 +228,27 @@ class Client:
                     answer = None
                 raise failure_of(response.status, answer, response.headers)
             yield response
+
+
+#: What reading a form that nobody documents ends in.
+_ODD = (AttributeError, KeyError, IndexError, TypeError, ValueError)
+
+
+def batch_of(told: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Batch]) -> Batch:
+    """A batch as its provider tells of it. Raises ProviderError where that makes no sense."""
+    try:
+        return read(told)
+    except _ODD as error:
+        raise ProviderError("bad_body", status=200, retryable=True) from error
+
+
+def outcome_of(told: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Outcome]) -> Outcome:
+    """A line of results -> what it says; one that makes no sense fails its own row alone."""
+    try:
+        return read(told)
+    except _ODD:
+        error = "the provider's answer has another form than it documents"
+        return Outcome(told["custom_id"], "errored", error=error, retryable=True)
 
 
 def reason(failure: ProviderError) -> str:

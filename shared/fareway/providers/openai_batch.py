@@ -14,7 +14,18 @@ from typing import Any
 
 from aiohttp import FormData
 
-from fareway.providers.batch_api import Batch, Client, Limits, Opened, Outcome, State, words_of
+from fareway.errors import ProviderError
+from fareway.providers.batch_api import (
+    Batch,
+    Client,
+    Limits,
+    Opened,
+    Outcome,
+    State,
+    batch_of,
+    outcome_of,
+    words_of,
+)
 
 URL = "https://api.openai.com/v1"
 LIMITS = Limits(50_000, 200_000_000)
@@ -45,7 +56,7 @@ class OpenAIBatch:
     async def submit(self, opened: Opened, name: str) -> Batch:
         """Uploads the file, then makes the batch, which has its name in `metadata`."""
 
-        async def upload() -> dict[str, Any]:
+        async def upload() -> str:
             with closing(opened()) as file:
                 form = FormData({"purpose": "batch"})
                 form.add_field(
@@ -54,18 +65,20 @@ class OpenAIBatch:
                     filename=f"{name.replace('/', '-')}.jsonl",
                     content_type="application/jsonl",
                 )
-                return await self.client.call("POST", "/files", data=form)
+                told = await self.client.call("POST", "/files", data=form)
+            if not isinstance(id_ := told.get("id"), str):
+                raise ProviderError("bad_body", status=200, retryable=True)
+            return id_
 
         uploaded = await self.client.trying(upload)
         job = {
-            "input_file_id": uploaded["id"],
+            "input_file_id": uploaded,
             "endpoint": ENDPOINT,
             "completion_window": "24h",
             "metadata": {"fareway": name},
         }
-        return _batch(
-            await self.client.once(lambda: self.client.call("POST", "/batches", json=job))
-        )
+        made = await self.client.once(lambda: self.client.call("POST", "/batches", json=job))
+        return batch_of(made, _batch)
 
     async def find(
         self, name: str, since: float, total: int, others: Collection[str]
@@ -77,7 +90,7 @@ class OpenAIBatch:
             batches = page.get("data") or []
             for told in batches:
                 if (told.get("metadata") or {}).get("fareway") == name and told["id"] not in others:
-                    return _batch(told)
+                    return batch_of(told, _batch)
             if not page.get("has_more") or not batches:
                 return None
             if batches[-1].get("created_at", 0) < since - SKEW_S:
@@ -85,7 +98,7 @@ class OpenAIBatch:
             after = f"&after={batches[-1]['id']}"
 
     async def get(self, id_: str) -> Batch:
-        return _batch(await self.client.json("GET", f"/batches/{id_}"))
+        return batch_of(await self.client.json("GET", f"/batches/{id_}"), _batch)
 
     async def cancel(self, id_: str) -> None:
         await self.client.json("POST", f"/batches/{id_}/cancel")
@@ -95,7 +108,7 @@ class OpenAIBatch:
         for file in batch.results:
             async for told in self.client.lines(f"/files/{file}/content"):
                 if isinstance(told.get("custom_id"), str):
-                    yield _outcome(told)
+                    yield outcome_of(told, _outcome)
 
 
 def _batch(told: Mapping[str, Any]) -> Batch:
@@ -125,8 +138,8 @@ def _outcome(told: Mapping[str, Any]) -> Outcome:
     response = told.get("response") or {}
     status, body = response.get("status_code"), response.get("body") or {}
     if status == 200 and not told.get("error"):
-        choice = (body.get("choices") or [{}])[0]
-        message = choice.get("message") or {}
+        choice = body["choices"][0]
+        message = choice["message"]
         return Outcome(
             custom_id=told["custom_id"],
             status="succeeded",
