@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -27,7 +27,7 @@ from fareway.providers.aggregator import (
     lost,
 )
 from fareway.render import text_of
-from fareway.sse import DONE, Chunk, Events, as_chunks
+from fareway.sse import DONE, Chunk, Events, as_chunks, objects
 from fareway.trace import Trace
 from fareway.usage import read_cost, read_usage
 from fareway.wire import words
@@ -162,7 +162,7 @@ class Stream:
             self.usage = read_usage(usage) or self.usage
             cost_usd = read_cost(usage)
             self.cost_usd = self.cost_usd if cost_usd is None else cost_usd
-        for choice in _objects(said.get("choices")):
+        for choice in objects(said.get("choices")):
             self._choice(choice)
         return said
 
@@ -172,7 +172,7 @@ class Stream:
         self.text += words(delta)
         if index == 0 and isinstance(delta, dict):
             self._said.append(text_of(delta.get("content")))
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason"):  # some upstreams write "" for null
             self._finished[index] = True
         elif isinstance(delta, dict) and any(map(delta.get, CONTENT)):
             self._finished.setdefault(index, False)
@@ -244,7 +244,3 @@ async def begin(
         response.close()
         raise
     return stream
-
-
-def _objects(value: object) -> Iterator[dict[str, Any]]:
-    return (x for x in value if isinstance(x, dict)) if isinstance(value, list) else iter(())
