@@ -99,6 +99,12 @@ def _cost_bound(text: str | None) -> Decimal | None:
     return cost
 
 
+#: What a picture of common size is to most models, tokens. Sources:
+#: platform.openai.com/docs/guides/images-vision (765 for one of 1024 x 1024),
+#: platform.claude.com/docs/en/build-with-claude/vision (1,600 at most).
+IMAGE_TOKENS = 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a model must be able to do for this request.
@@ -115,13 +121,22 @@ class Needs:
     def of(cls, body: Mapping[str, Any], completion_tokens: int | None, choices: int) -> Needs:
         """Reads a chat request's body."""
         capabilities = _capabilities(body, choices)
-        characters = len(str(body.get("tools") or ""))
+        schemas = (body.get(name) for name in ("tools", "functions", "response_format"))
+        size = sum(_size(str(schema)) for schema in schemas if schema)
+        images = 0
         for message in body["messages"]:
             content = message.get("content")
-            characters += len(content) if isinstance(content, str) else 0
-            characters += sum(len(part.get("text") or "") for part in _parts(message))
-            characters += 16 + len(str(message.get("tool_calls") or ""))
-        return cls(frozenset(capabilities), characters // 4 + 1, completion_tokens, choices)
+            size += _size(content) if isinstance(content, str) else 0
+            size += sum(_size(part.get("text") or "") for part in _parts(message))
+            size += 16 + _size(str(message.get("tool_calls") or ""))
+            images += sum(_PARTS.get(part["type"]) == "vision" for part in _parts(message))
+        tokens = size // 4 + 1 + images * IMAGE_TOKENS
+        return cls(frozenset(capabilities), tokens, completion_tokens, choices)
+
+
+def _size(text: str) -> int:
+    """Bytes of UTF-8: four are about a token in any script, where four characters are not."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 #: The type of a content part -> what it takes to read it.

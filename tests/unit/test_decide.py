@@ -115,6 +115,16 @@ def test_a_prompt_too_long_for_a_model_rules_it_out():
     assert "context" in decision.reason
 
 
+def test_an_unspaced_script_and_a_picture_have_their_tokens_counted():
+    assert needs(prompt="word " * 100).prompt_tokens == 130
+    assert needs(prompt="请帮我翻译这封信。" * 100).prompt_tokens > 600
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    seen = needs(messages=[{"role": "user", "content": [picture, picture]}])
+    assert 1_000 <= seen.prompt_tokens <= 4_000
+    schema = {"type": "json_schema", "json_schema": {"name": "x" * 4_000, "schema": {}}}
+    assert needs(response_format=schema).prompt_tokens > 1_000
+
+
 def test_what_no_model_can_do_is_the_callers_to_mend():
     audio = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]
     with pytest.raises(BadRequest, match="audio"):
