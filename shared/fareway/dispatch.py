@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fareway.circuits import Circuits
 from fareway.decide import Candidate
-from fareway.errors import AllCandidatesFailed, ProviderError
+from fareway.errors import AllCandidatesFailed, ProviderError, UpstreamRejected
 from fareway.log import log
 from fareway.policy_tables import Attempts
 from fareway.providers.aggregator import Aggregator
@@ -91,7 +91,8 @@ class Dispatcher:
             trail: filled as attempts are made.
 
         Raises:
-            UpstreamRejected: an upstream finds the request itself wrong.
+            UpstreamRejected: an upstream finds the request itself wrong, or none knows the model
+                that it names.
             AllCandidatesFailed: 429 if all were rate limited, 504 at the deadline, else 502.
         """
         self.circuits.refresh()
@@ -124,6 +125,8 @@ class Dispatcher:
                     down.add(candidate.aggregator)
                 if self.clock() >= deadline:
                     break
+        if failures and all(f.upstream_status == 404 for f in failures) and not candidates[0].tier:
+            raise _no_such_model(candidates[0].model)
         raise self._gave_up(failures, deadline)
 
     async def _hedged(
@@ -257,3 +260,13 @@ class Dispatcher:
             504 if late else 502,
             f"No upstream answered ({kinds}). The request was not completed; it can be retried.",
         )
+
+
+def _no_such_model(model: str) -> UpstreamRejected:
+    """Of a model that the caller named: a 502 would have its client try again."""
+    told = {
+        "message": f"The model '{model}' does not exist at any upstream.",
+        "param": "model",
+        "code": "model_not_found",
+    }
+    return UpstreamRejected(404, told)
