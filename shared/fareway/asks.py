@@ -11,6 +11,9 @@ from fareway.errors import BadRequest, Forbidden
 from fareway.model_table import Capability
 from fareway.policy import TIERS, Tier
 
+#: What x-fareway-max-cost-usd may be; the ledger counts in nano-USD.
+LEAST_USD, MOST_USD = Decimal("1e-9"), Decimal("1e9")
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -88,11 +91,12 @@ def _cost_bound(text: str | None) -> Decimal | None:
         return None
     try:
         cost = Decimal(text.strip())
+        cost = cost if cost.is_finite() else Decimal(0)
     except InvalidOperation:
-        cost = Decimal("NaN")
-    if not (cost.is_finite() and cost > 0):
+        cost = Decimal(0)
+    if not MOST_USD >= cost >= LEAST_USD:  # `1e999999999` is a number too, and a gigabyte told
         raise BadRequest(
-            "x-fareway-max-cost-usd must be a positive number of USD, such as 0.002.",
+            "x-fareway-max-cost-usd must be a number of USD from 1e-9 to 1e9, such as 0.002.",
             param="x-fareway-max-cost-usd",
             code="invalid_header",
         )

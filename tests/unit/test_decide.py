@@ -154,6 +154,8 @@ def test_a_cost_bound_below_everything_is_refused_with_the_estimate():
         {"x-fareway-max-cost-usd": "-1"},
         {"x-fareway-max-cost-usd": "NaN"},
         {"x-fareway-max-cost-usd": "0"},
+        {"x-fareway-max-cost-usd": "1e999999999"},  # in digits a gigabyte
+        {"x-fareway-max-cost-usd": "1e-999999999"},
         {"x-fareway-min-tier": "premium", "x-fareway-max-tier": "cheap"},
     ],
 )

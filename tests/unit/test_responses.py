@@ -243,6 +243,7 @@ def said(part: dict[str, Any]) -> dict[str, Any]:
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.name", "Missing"),
         ({"text": {"format": {"type": "grammar"}}}, "text.format.type", "json_schema"),
         ({"max_output_tokens": 0}, "max_output_tokens", "greater than"),
+        ({"max_output_tokens": 10**30}, "max_output_tokens", "less than"),
         ({"temperature": "hot"}, "temperature", "valid number"),
     ],
 )
