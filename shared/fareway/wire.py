@@ -110,6 +110,12 @@ class Request:
     model: str
     stream: bool
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every model that the request names: OpenRouter's `models` are where it would go on to."""
+        others = self.body.get("models")
+        return (self.model, *map(str, others if isinstance(others, list) else ()))
+
     def words(self) -> Iterator[str]:
         """What is asked, for counting."""
         return words([self.body.get("messages"), self.body.get("input")])
