@@ -177,6 +177,7 @@ async def test_when_nothing_answers_the_caller_and_the_ledger_are_told(world, lo
     (event,) = events(logged)
     assert (event["status"], event["cost_usd"]) == (502, None)
     assert response.headers["x-fareway-decision-id"] == event["decision_id"]
+    assert response.headers["x-fareway-attempts"] == str(event["attempts"])
 
 
 async def test_the_callers_fault_upstream_is_passed_on(world, logged):
