@@ -239,7 +239,10 @@ class Dispatcher:
 
     def failed(self, candidate: Candidate, failure: ProviderError, trail: Trail) -> None:
         """Counts a failure against the candidate, or its whole aggregator."""
-        if failure.rejected is not None:
+        unknown = (
+            failure.upstream_status == 404 and candidate.tier is None
+        )  # a name of the caller's
+        if failure.rejected is not None or unknown:
             return  # the caller's fault says nothing of the candidate's health
         name = candidate.aggregator if failure.whole_aggregator else candidate.name
         if self.circuits.failed(name):
