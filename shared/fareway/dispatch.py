@@ -255,7 +255,7 @@ class Dispatcher:
             return AllCandidatesFailed(
                 429,
                 "Every upstream that could answer is rate limiting. Try again later.",
-                retry_after_s=min(waits, default=1.0),
+                retry_after_s=max(1.0, min(waits, default=1.0)),
             )
         kinds = ", ".join(dict.fromkeys(f.kind for f in failures)) or "none could be called"
         late = self.clock() >= deadline or all(f.kind in ("timeout", "deadline") for f in failures)

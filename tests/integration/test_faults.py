@@ -286,6 +286,14 @@ async def cut(_: dict) -> AsyncIterator[bytes]:
     yield STREAM_HEAD + part(delta()) + part(delta("Paris "))
 
 
+async def cut_after_a_usage(_: dict) -> AsyncIterator[bytes]:
+    """Its usage comes with the first content, and counts no more than that."""
+    told = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
+    said = [{"index": 0, "delta": {"content": "Paris "}, "finish_reason": None}]
+    yield STREAM_HEAD + part(event(model="gpt-4o-mini", choices=said, usage=told))
+    yield part(event(model="gpt-4o-mini", choices=said))
+
+
 async def ended_early(_: dict) -> AsyncIterator[bytes]:
     yield STREAM_HEAD + part(delta()) + part(delta("Paris ")) + END
 
@@ -319,6 +327,7 @@ async def endless(_: dict) -> AsyncIterator[bytes]:
 
 AFTER = {
     "cut": (cut, 502),
+    "cut after a usage": (cut_after_a_usage, 502),
     "ended early": (ended_early, 502),
     "stalled": (stalled, 504),
     "bad line": (bad_line, 502),
