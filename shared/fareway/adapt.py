@@ -16,6 +16,9 @@ from typing import Any
 from fareway.model_table import EFFORTS, Effort, ModelTable
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
+#: Other models that OpenRouter would go on to: of a routed request the decision alone says which.
+#: Source: openrouter.ai/docs/guides/routing/model-fallbacks.
+_ELSEWHERE = ("models", "route")
 
 
 def adapt(
@@ -92,8 +95,9 @@ def _effort(sent: dict[str, Any], model: ModelTable) -> list[str]:
 
 
 def _hints(sent: dict[str, Any], model: ModelTable) -> list[str]:
-    """What the model rejects, and what it does not take beside another."""
-    unwanted = [hint for hint in model.rejects if sent.get(hint) is not None]
+    """What the model rejects, what it does not take beside another, and what names other models."""
+    hints = (*_ELSEWHERE, *model.rejects)
+    unwanted = [hint for hint in hints if sent.get(hint) is not None]
     kept = [hint for hint in model.one_of if sent.get(hint) is not None and hint not in unwanted]
     unwanted += kept[1:]
     for hint in unwanted:

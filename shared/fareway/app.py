@@ -158,7 +158,8 @@ async def _asked(gateway: Gateway, request: Request, parse: Callable[[bytes], R]
     rate = await gateway.rates.admit(caller)
     request.state.rate = rate.headers() if rate else {}
     parsed = parse(await read_body(request))
-    caller.allowance.check(parsed.model)
+    for model in parsed.named:
+        caller.allowance.check(model)
     return Asked(
         request=parsed,
         caller=caller,

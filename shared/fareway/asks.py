@@ -11,6 +11,9 @@ from fareway.errors import BadRequest, Forbidden
 from fareway.model_table import Capability
 from fareway.policy import TIERS, Tier
 
+#: What x-fareway-max-cost-usd may be; the ledger counts in nano-USD.
+LEAST_USD, MOST_USD = Decimal("1e-9"), Decimal("1e9")
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -88,15 +91,22 @@ def _cost_bound(text: str | None) -> Decimal | None:
         return None
     try:
         cost = Decimal(text.strip())
+        cost = cost if cost.is_finite() else Decimal(0)
     except InvalidOperation:
-        cost = Decimal("NaN")
-    if not (cost.is_finite() and cost > 0):
+        cost = Decimal(0)
+    if not MOST_USD >= cost >= LEAST_USD:  # `1e999999999` is a number too, and a gigabyte told
         raise BadRequest(
-            "x-fareway-max-cost-usd must be a positive number of USD, such as 0.002.",
+            "x-fareway-max-cost-usd must be a number of USD from 1e-9 to 1e9, such as 0.002.",
             param="x-fareway-max-cost-usd",
             code="invalid_header",
         )
     return cost
+
+
+#: What a picture of common size is to most models, tokens. Sources:
+#: platform.openai.com/docs/guides/images-vision (765 for one of 1024 x 1024),
+#: platform.claude.com/docs/en/build-with-claude/vision (1,600 at most).
+IMAGE_TOKENS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +125,22 @@ class Needs:
     def of(cls, body: Mapping[str, Any], completion_tokens: int | None, choices: int) -> Needs:
         """Reads a chat request's body."""
         capabilities = _capabilities(body, choices)
-        characters = len(str(body.get("tools") or ""))
+        schemas = (body.get(name) for name in ("tools", "functions", "response_format"))
+        size = sum(_size(str(schema)) for schema in schemas if schema)
+        images = 0
         for message in body["messages"]:
             content = message.get("content")
-            characters += len(content) if isinstance(content, str) else 0
-            characters += sum(len(part.get("text") or "") for part in _parts(message))
-            characters += 16 + len(str(message.get("tool_calls") or ""))
-        return cls(frozenset(capabilities), characters // 4 + 1, completion_tokens, choices)
+            size += _size(content) if isinstance(content, str) else 0
+            size += sum(_size(part.get("text") or "") for part in _parts(message))
+            size += 16 + _size(str(message.get("tool_calls") or ""))
+            images += sum(_PARTS.get(part["type"]) == "vision" for part in _parts(message))
+        tokens = size // 4 + 1 + images * IMAGE_TOKENS
+        return cls(frozenset(capabilities), tokens, completion_tokens, choices)
+
+
+def _size(text: str) -> int:
+    """Bytes of UTF-8: four are about a token in any script, where four characters are not."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 #: The type of a content part -> what it takes to read it.

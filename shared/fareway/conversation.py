@@ -75,7 +75,9 @@ def conversation(
     turns = [t for t in messages if isinstance(t, Mapping)] if isinstance(messages, list) else []
     session_hash = _hashed("session", tenant, name) if name else _fingerprint(tenant, turns)
     unnamed = session_hash if name else _hashed("key", tenant, key_id)
-    answers = [turn.get("content") for turn in turns if turn.get("role") == "assistant"]
+    # what the assistant says before the user does is a greeting: the same for all
+    said = turns[_first_user(turns) :]
+    answers = [turn.get("content") for turn in said if turn.get("role") == "assistant"]
     return Conversation(
         session_hash,
         _hashed("voice", tenant, user) if user else unnamed,
@@ -86,9 +88,16 @@ def conversation(
 
 
 def _fingerprint(tenant: str, turns: Sequence[Mapping[str, Any]]) -> str:
-    system = [text_of(turn.get("content")) for turn in turns if is_system(turn)]
-    asked = next((text_of(t.get("content")) for t in turns if t.get("role") == "user"), "")
+    first = _first_user(turns)
+    # a client may put in a word of the system's later on: only those at the head are its opening
+    system = [text_of(turn.get("content")) for turn in turns[:first] if is_system(turn)]
+    asked = text_of(turns[first].get("content")) if first < len(turns) else ""
     return _hashed("opening", tenant, "\n".join(system), asked)
+
+
+def _first_user(turns: Sequence[Mapping[str, Any]]) -> int:
+    """The position of the first user turn; past the end where there is none."""
+    return next((i for i, turn in enumerate(turns) if turn.get("role") == "user"), len(turns))
 
 
 def _first(answers: Iterable[object]) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fareway.circuits import Circuits
 from fareway.decide import Candidate
-from fareway.errors import AllCandidatesFailed, ProviderError
+from fareway.errors import AllCandidatesFailed, ProviderError, UpstreamRejected
 from fareway.log import log
 from fareway.policy_tables import Attempts
 from fareway.providers.aggregator import Aggregator
@@ -91,7 +91,8 @@ class Dispatcher:
             trail: filled as attempts are made.
 
         Raises:
-            UpstreamRejected: an upstream finds the request itself wrong.
+            UpstreamRejected: an upstream finds the request itself wrong, or none knows the model
+                that it names.
             AllCandidatesFailed: 429 if all were rate limited, 504 at the deadline, else 502.
         """
         self.circuits.refresh()
@@ -124,6 +125,8 @@ class Dispatcher:
                     down.add(candidate.aggregator)
                 if self.clock() >= deadline:
                     break
+        if failures and all(f.upstream_status == 404 for f in failures) and not candidates[0].tier:
+            raise _no_such_model(candidates[0].model)
         raise self._gave_up(failures, deadline)
 
     async def _hedged(
@@ -236,7 +239,10 @@ class Dispatcher:
 
     def failed(self, candidate: Candidate, failure: ProviderError, trail: Trail) -> None:
         """Counts a failure against the candidate, or its whole aggregator."""
-        if failure.rejected is not None:
+        unknown = (
+            failure.upstream_status == 404 and candidate.tier is None
+        )  # a name of the caller's
+        if failure.rejected is not None or unknown:
             return  # the caller's fault says nothing of the candidate's health
         name = candidate.aggregator if failure.whole_aggregator else candidate.name
         if self.circuits.failed(name):
@@ -249,7 +255,7 @@ class Dispatcher:
             return AllCandidatesFailed(
                 429,
                 "Every upstream that could answer is rate limiting. Try again later.",
-                retry_after_s=min(waits, default=1.0),
+                retry_after_s=max(1.0, min(waits, default=1.0)),
             )
         kinds = ", ".join(dict.fromkeys(f.kind for f in failures)) or "none could be called"
         late = self.clock() >= deadline or all(f.kind in ("timeout", "deadline") for f in failures)
@@ -257,3 +263,13 @@ class Dispatcher:
             504 if late else 502,
             f"No upstream answered ({kinds}). The request was not completed; it can be retried.",
         )
+
+
+def _no_such_model(model: str) -> UpstreamRejected:
+    """Of a model that the caller named: a 502 would have its client try again."""
+    told = {
+        "message": f"The model '{model}' does not exist at any upstream.",
+        "param": "model",
+        "code": "model_not_found",
+    }
+    return UpstreamRejected(404, told)

@@ -219,6 +219,7 @@ class Router:
             )
         except (UpstreamRejected, AllCandidatesFailed) as error:
             error.decision_id = routed.decision_id
+            error.headers["x-fareway-attempts"] = str(len(journey.trail.attempts))
             nothing = self._nothing(journey, error.status)
             await self._to_its_end(self._record(journey, nothing, Decimal(0)))
             raise

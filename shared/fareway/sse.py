@@ -8,6 +8,7 @@ types/chat/chat_completion_chunk.py; a chat stream's frames are `data: JSON\\n\\
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ MAX_EVENT_BYTES = (
     16 * 1024 * 1024
 )  # a picture in a delta is megabytes; a stream without ends is not
 
+_LINE_END = re.compile(rb"\r\n?|\n")
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -30,14 +33,15 @@ class Chunk:
 
 
 class Events:
-    """The data of events as bytes come in, cut anywhere; `None` for a comment.
+    """The data of events as bytes come in, cut anywhere; `None` for a comment or an empty event.
 
-    Lines end in LF or CRLF. Fields other than `data` say nothing in a chat stream.
+    Lines end in LF, CRLF or CR. Fields other than `data` say nothing in a chat stream.
     """
 
     def __init__(self) -> None:
         self._rest = bytearray()
         self._data: list[str] = []
+        self._after_cr = False  # an LF that comes next ends no line: it is the CR's own
 
     def feed(self, received: bytes) -> Iterator[str | None]:
         """What the bytes complete.
@@ -45,13 +49,14 @@ class Events:
         Raises:
             ProviderError: `bad_line`: no UTF-8, or one event of more than `MAX_EVENT_BYTES`.
         """
-        self._rest += received
-        *lines, rest = self._rest.split(b"\n")
+        self._rest += received.removeprefix(b"\n") if self._after_cr else received
+        self._after_cr = received.endswith(b"\r")
+        *lines, rest = _LINE_END.split(self._rest)
         self._rest = bytearray(rest)
         if len(rest) > MAX_EVENT_BYTES or sum(map(len, self._data)) > MAX_EVENT_BYTES:
             raise ProviderError("bad_line", retryable=True)
         for line in lines:
-            yield from self._line(bytes(line.removesuffix(b"\r")))
+            yield from self._line(bytes(line))
 
     def end(self) -> Iterator[str | None]:
         """What is left at the end of the stream: some upstreams spare the last blank line."""
@@ -60,8 +65,8 @@ class Events:
     def _line(self, line: bytes) -> Iterator[str | None]:
         if not line:
             if self._data:
-                yield "\n".join(self._data)
-                self._data = []
+                data, self._data = "\n".join(self._data), []
+                yield data if data.strip() else None
         elif line.startswith(b":"):
             yield None
         elif line.startswith(b"data:"):
@@ -102,9 +107,8 @@ def as_chunks(completion: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         delta = {k: v for k, v in choice["message"].items() if v is not None}
         delta.setdefault("role", "assistant")
         if delta.get("tool_calls"):
-            delta["tool_calls"] = [
-                {"index": index, **call} for index, call in enumerate(delta["tool_calls"])
-            ]
+            calls = objects(delta["tool_calls"])
+            delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
         shared = {"index": choice.get("index", 0), "logprobs": choice.get("logprobs")}
         yield head | {"choices": [shared | {"delta": delta, "finish_reason": None}]}
         end = {"index": shared["index"], "logprobs": None, "delta": {}}
@@ -112,3 +116,8 @@ def as_chunks(completion: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield head | {"choices": [end]}
     if completion.get("usage"):
         yield head | {"choices": [], "usage": completion["usage"]}
+
+
+def objects(value: object) -> Iterator[dict[str, Any]]:
+    """The objects of a list that an upstream wrote, where it is one."""
+    return (x for x in value if isinstance(x, dict)) if isinstance(value, list) else iter(())

@@ -16,6 +16,8 @@ from fareway.errors import BadRequest
 
 MAX_MESSAGES = 1_000
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+#: On a completion, tokens; no model gives nearly as many.
+Limit = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class _Open(BaseModel):
@@ -72,8 +74,8 @@ class _ChatBody(_Open):
     messages: Annotated[list[_Message], Field(min_length=1)]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Limit | None = None
+    max_completion_tokens: Limit | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -107,6 +109,12 @@ class Request:
     body: Mapping[str, Any]
     model: str
     stream: bool
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every model that the request names: OpenRouter's `models` are where it would go on to."""
+        others = self.body.get("models")
+        return (self.model, *map(str, others if isinstance(others, list) else ()))
 
     def words(self) -> Iterator[str]:
         """What is asked, for counting."""

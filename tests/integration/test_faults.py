@@ -97,6 +97,16 @@ async def role_alone(body: dict) -> AsyncIterator[bytes]:
         await _moment()
 
 
+async def role_alone_with_an_empty_end(_: dict) -> AsyncIterator[bytes]:
+    """Some upstreams write "" where OpenAI writes null: it ends nothing."""
+    yield STREAM_HEAD + part(delta(finish_reason=""))
+
+
+async def odd_code_before_content(_: dict) -> AsyncIterator[bytes]:
+    """A code that is a digit to `str.isdigit`, and no number."""
+    yield STREAM_HEAD + part(event(choices=[], error={"message": "no", "code": "²"})) + END
+
+
 async def error_before_content(_: dict) -> AsyncIterator[bytes]:
     yield STREAM_HEAD + part(delta())
     yield part(event(choices=[], error={"message": "overloaded", "code": 503})) + END
@@ -141,7 +151,9 @@ BEFORE = {
 }
 STREAM_BEFORE = {
     "role alone, for ever": role_alone,
+    "role alone, its end an empty word": role_alone_with_an_empty_end,
     "error before content": error_before_content,
+    "error of an odd code": odd_code_before_content,
     "bad line before content": bad_line_before_content,
     "cut before content": cut_before_content,
 }
@@ -274,6 +286,14 @@ async def cut(_: dict) -> AsyncIterator[bytes]:
     yield STREAM_HEAD + part(delta()) + part(delta("Paris "))
 
 
+async def cut_after_a_usage(_: dict) -> AsyncIterator[bytes]:
+    """Its usage comes with the first content, and counts no more than that."""
+    told = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
+    said = [{"index": 0, "delta": {"content": "Paris "}, "finish_reason": None}]
+    yield STREAM_HEAD + part(event(model="gpt-4o-mini", choices=said, usage=told))
+    yield part(event(model="gpt-4o-mini", choices=said))
+
+
 async def ended_early(_: dict) -> AsyncIterator[bytes]:
     yield STREAM_HEAD + part(delta()) + part(delta("Paris ")) + END
 
@@ -307,6 +327,7 @@ async def endless(_: dict) -> AsyncIterator[bytes]:
 
 AFTER = {
     "cut": (cut, 502),
+    "cut after a usage": (cut_after_a_usage, 502),
     "ended early": (ended_early, 502),
     "stalled": (stalled, 504),
     "bad line": (bad_line, 502),

@@ -89,6 +89,12 @@ def sent_to(model: str, **fields: Any) -> tuple[dict[str, Any], str | None]:
         ("gpt-5", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}, None),
         ("gpt-5", {"reasoning_effort": "turbo"}, {"reasoning_effort": "turbo"}, None),
         ("deepseek-v4-flash", {"vendor": {"deep": [1]}}, {"vendor": {"deep": [1]}}, None),
+        (
+            "deepseek-v4-flash",
+            {"models": ["openai/gpt-5"], "route": "fallback"},
+            {},
+            "models dropped; route dropped",
+        ),
     ],
 )
 def test_a_model_gets_what_it_takes_and_the_caller_is_told(

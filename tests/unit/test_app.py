@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import httpx
@@ -15,6 +16,7 @@ from fareway.settings import Settings
 from fareway.wiring import build
 from local.aggregator import create_app as create_simulator
 from local.serving import serve
+from tests.answering import Answering
 from tests.builders import a_chat, a_verdict
 
 KEY = {"authorization": "Bearer fw-test"}
@@ -175,6 +177,7 @@ async def test_when_nothing_answers_the_caller_and_the_ledger_are_told(world, lo
     (event,) = events(logged)
     assert (event["status"], event["cost_usd"]) == (502, None)
     assert response.headers["x-fareway-decision-id"] == event["decision_id"]
+    assert response.headers["x-fareway-attempts"] == str(event["attempts"])
 
 
 async def test_the_callers_fault_upstream_is_passed_on(world, logged):
@@ -183,6 +186,29 @@ async def test_the_callers_fault_upstream_is_passed_on(world, logged):
     assert response.status_code == 400
     assert response.json()["error"]["message"]
     assert events(logged)[0]["attempts"] == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+async def test_a_named_model_that_no_upstream_has_is_the_callers_to_mend(world, logged, path):
+    gone = Answering(lambda _: httpx.Response(404, json={"error": {"message": "gone"}}))
+    world.gateway.router.dispatcher.aggregators = {
+        name: replace(one, http=gone)
+        for name, one in world.gateway.router.dispatcher.aggregators.items()
+    }
+    body = a_chat(model="gpt-99") if "chat" in path else {"model": "gpt-99", "input": "x"}
+    for _ in range(4):
+        response = await world.post(path, json=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"], error["code"]) == (
+        404,
+        "model",
+        "model_not_found",
+    )
+    assert "gpt-99" in error["message"]
+    # the fourth as the first: no breaker opens for a name that a caller made up
+    assert [event["attempts"] for event in events(logged)] == [2] * 4
+    routed = await chat(world)  # what the policy names is not the caller's
+    assert routed.status_code == 502
 
 
 async def test_a_stream_is_valid_and_ends(world):

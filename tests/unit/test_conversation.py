@@ -44,6 +44,7 @@ def test_the_fingerprint_does_not_drift_as_the_history_grows():
         talk(SYSTEM, FIRST, ANSWER, SECOND),
         talk(SYSTEM, marked, ANSWER, SECOND),
         talk(SYSTEM, FIRST, ANSWER, SECOND, ANSWER, SECOND, temperature=0.1),
+        talk(SYSTEM, FIRST, ANSWER, {"role": "system", "content": "It is noon."}, SECOND),
     ]
     assert len({one.session_hash for one in turns}) == 1
 
@@ -66,6 +67,14 @@ def test_strangers_who_open_alike_share_no_state():
     assert mine.session_hash == theirs.session_hash
     assert mine.key != theirs.key
     assert talk(FIRST).key is None
+
+
+def test_a_greeting_of_the_assistants_is_no_first_answer():
+    hello = {"role": "assistant", "content": "Hello, how can I help?"}
+    assert talk(hello, FIRST).key is None
+    mine = talk(hello, FIRST, ANSWER, SECOND)
+    assert mine.key == talk(hello, FIRST).key_after(ANSWER["content"])
+    assert mine.key != talk(hello, FIRST, {**ANSWER, "content": "Which order?"}, SECOND).key
 
 
 def test_the_state_is_found_again_once_the_first_answer_is_in_the_history():

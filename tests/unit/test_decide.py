@@ -115,6 +115,16 @@ def test_a_prompt_too_long_for_a_model_rules_it_out():
     assert "context" in decision.reason
 
 
+def test_an_unspaced_script_and_a_picture_have_their_tokens_counted():
+    assert needs(prompt="word " * 100).prompt_tokens == 130
+    assert needs(prompt="请帮我翻译这封信。" * 100).prompt_tokens > 600
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    seen = needs(messages=[{"role": "user", "content": [picture, picture]}])
+    assert 1_000 <= seen.prompt_tokens <= 4_000
+    schema = {"type": "json_schema", "json_schema": {"name": "x" * 4_000, "schema": {}}}
+    assert needs(response_format=schema).prompt_tokens > 1_000
+
+
 def test_what_no_model_can_do_is_the_callers_to_mend():
     audio = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]
     with pytest.raises(BadRequest, match="audio"):
@@ -144,6 +154,8 @@ def test_a_cost_bound_below_everything_is_refused_with_the_estimate():
         {"x-fareway-max-cost-usd": "-1"},
         {"x-fareway-max-cost-usd": "NaN"},
         {"x-fareway-max-cost-usd": "0"},
+        {"x-fareway-max-cost-usd": "1e999999999"},  # in digits a gigabyte
+        {"x-fareway-max-cost-usd": "1e-999999999"},
         {"x-fareway-min-tier": "premium", "x-fareway-max-tier": "cheap"},
     ],
 )

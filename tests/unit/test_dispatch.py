@@ -177,12 +177,15 @@ async def test_nothing_is_begun_after_the_deadline():
     assert world.now <= 101.0
 
 
-async def test_all_rate_limited_is_a_429_that_says_when():
-    limited = status(429, {"retry-after": "7"})
+@pytest.mark.parametrize(
+    ("told", "seconds"), [("7", 7), ("0", 1), ("Wed, 21 Oct 2015 07:28:00 GMT", 1), ("soon", 1)]
+)
+async def test_all_rate_limited_is_a_429_that_says_when(told, seconds):
+    limited = status(429, {"retry-after": told})
     world = World(one=[limited] * 9, two=[limited] * 9)
     with pytest.raises(AllCandidatesFailed) as caught:
         await world.run("one_a", "two_a")
-    assert (caught.value.status, caught.value.retry_after_s) == (429, 7.0)
+    assert (caught.value.status, caught.value.retry_after_s) == (429, seconds)
 
 
 async def test_all_down_is_a_502():

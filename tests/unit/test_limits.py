@@ -163,6 +163,8 @@ async def test_only_allowed_models_are_answered_and_listed(world, key):
     headers = key(models=["fareway/auto", "gpt-4o-mini"])
     assert error(await chat(world, headers, model="gpt-5")) == (403, "model_not_allowed")
     assert (await chat(world, headers, model="gpt-4o-mini")).status_code == 200
+    around = await chat(world, headers, model="gpt-4o-mini", models=["gpt-4o-mini", "gpt-5"])
+    assert error(around) == (403, "model_not_allowed")
     listed = (await world.get("/models", headers=headers)).json()["data"]
     assert {m["id"] for m in listed} == {"fareway/auto", "gpt-4o-mini"}
 

@@ -195,6 +195,10 @@ def test_a_choice_among_tools_is_nested_as_chat_has_it() -> None:
     }
 
 
+def allowing(tools: object) -> dict[str, Any]:
+    return {"tools": [WEATHER], "tool_choice": {"type": "allowed_tools", "tools": tools}}
+
+
 def said(part: dict[str, Any]) -> dict[str, Any]:
     return {"input": [{"role": "user", "content": [part]}]}
 
@@ -209,6 +213,8 @@ def said(part: dict[str, Any]) -> dict[str, Any]:
         ({"tools": [{"type": "web_search"}]}, "tools[0]", "'web_search' are not served"),
         ({"tools": [WEATHER, {"type": "file_search"}]}, "tools[1]", "not served"),
         ({"tools": [WEATHER], "tool_choice": {"type": "mcp"}}, "tool_choice", "not served"),
+        (allowing(7), "tool_choice.tools", "valid list"),
+        (allowing([["weather"]]), "tool_choice.tools[0].type", "Missing"),
         ({"tools": [{"type": "function"}]}, "tools[0].name", "Missing"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", "not served"),
         ({"input": [{"type": "computer_call_output"}]}, "input[0]", "not served"),
@@ -243,6 +249,7 @@ def said(part: dict[str, Any]) -> dict[str, Any]:
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.name", "Missing"),
         ({"text": {"format": {"type": "grammar"}}}, "text.format.type", "json_schema"),
         ({"max_output_tokens": 0}, "max_output_tokens", "greater than"),
+        ({"max_output_tokens": 10**30}, "max_output_tokens", "less than"),
         ({"temperature": "hot"}, "temperature", "valid number"),
     ],
 )
@@ -527,6 +534,10 @@ def test_a_stream_that_breaks_anywhere_closes_what_was_open_and_says_why(fed: in
         {"choices": None},
         {"choices": ["x", {"delta": None}, {"index": 1, "delta": {"content": "other choice"}}]},
         chunk({"content": [{"type": "text"}], "tool_calls": ["x", {"function": None}]}),
+        {"choices": 7},
+        {"choices": [{"delta": ["x"]}]},
+        chunk({"tool_calls": 7}),
+        chunk({"tool_calls": [{"index": ["x"], "function": ["x"]}]}),
         chunk({"content": "x"}, logprobs={"content": [{}, "y", {"token": "x"}]}),
         chunk({"content": "x"}, usage={"prompt_tokens": "7"}),
     ],

@@ -27,6 +27,17 @@ def test_events_are_the_same_wherever_the_bytes_are_cut():
         assert told(STREAM[:at], STREAM[at:]) == MEANT
 
 
+def test_lines_may_end_in_a_bare_cr_wherever_the_bytes_are_cut():
+    for ending in (b"\r", b"\r\n"):
+        stream = b": hi\n\ndata: 1\n\ndata: 2\ndata: 3\n\n".replace(b"\n", ending)
+        assert told(stream) == [None, "1", "2\n3"]
+        assert told(*(bytes([byte]) for byte in stream)) == [None, "1", "2\n3"]
+
+
+def test_an_event_without_words_only_keeps_the_connection_alive():
+    assert told(b"data:\n\ndata: \n\ndata: 1\n\n") == [None, None, "1"]
+
+
 def test_an_event_is_told_as_soon_as_its_blank_line_is_there():
     events = Events()
     assert [*events.feed(b"data: 1\n\ndata: 2\n")] == ["1"]
@@ -74,3 +85,9 @@ def test_every_choice_is_told():
 def test_what_is_framed_is_read_back():
     said = [*as_chunks(a_completion())]
     assert [json.loads(d) for d in told(b"".join(map(frame, said)))] == said
+
+
+def test_calls_that_are_none_are_left_out_of_the_chunks():
+    message = {"role": "assistant", "content": None, "tool_calls": [1, {"id": "c"}]}
+    first, _ = chunks(choices=[{"index": 0, "message": message, "finish_reason": "stop"}])
+    assert [call.id for call in first.choices[0].delta.tool_calls] == ["c"]

@@ -34,6 +34,7 @@ def test_a_request_keeps_its_unknown_fields_untouched():
         ),
         pytest.param(a_chat(stream="yes"), "stream", id="stream is a string"),
         pytest.param(a_chat(max_tokens=0), "max_tokens", id="max_tokens is 0"),
+        pytest.param(a_chat(max_tokens=10**30), "max_tokens", id="max_tokens is no model's"),
         pytest.param(a_chat(max_tokens=True), "max_tokens", id="max_tokens is true"),
         pytest.param(a_chat(temperature="hot"), "temperature", id="temperature is a word"),
         pytest.param(a_chat(n=0), "n", id="n is 0"),

@@ -10,6 +10,7 @@ tokenmix.ai/docs/error-codes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -242,8 +243,8 @@ def error_in_body(answer: Mapping[str, Any]) -> None:
     error = answer.get("error")
     if error is not None:
         code = error.get("code") if isinstance(error, dict) else None
-        status = int(str(code)) if str(code).isdigit() else 0
-        if status >= 400:
+        status = int(str(code)) if re.fullmatch("[45][0-9]{2}", str(code)) else 0
+        if status:
             raise failure_of(status, dict(answer), {})
         raise ProviderError("error_in_body", status=200, retryable=True)
     choices = answer.get("choices")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -27,7 +27,7 @@ from fareway.providers.aggregator import (
     lost,
 )
 from fareway.render import text_of
-from fareway.sse import DONE, Chunk, Events, as_chunks
+from fareway.sse import DONE, Chunk, Events, as_chunks, objects
 from fareway.trace import Trace
 from fareway.usage import read_cost, read_usage
 from fareway.wire import words
@@ -60,11 +60,11 @@ class Stream:
     served_model: str
     pause_s: float
     deadline: float
-    usage: Usage | None = None
-    cost_usd: Decimal | None = None
     text: list[str] = field(default_factory=list)
     id: str | None = None
-    _said: list[str] = field(default_factory=list)  # of it, the first choice's content
+    _usage: Usage | None = None
+    _cost_usd: Decimal | None = None
+    _said: list[str] = field(default_factory=list)  # of the text, the first choice's content
     _finished: dict[int, bool] = field(default_factory=dict)  # by choice: True once it is over
     _done: bool = False
     _held: list[Chunk] = field(default_factory=list)
@@ -76,6 +76,19 @@ class Stream:
     @property
     def said(self) -> str:
         return "".join(self._said)
+
+    @property
+    def usage(self) -> Usage | None:
+        """Some upstreams tell it on the way as well: of a stream that was cut it is too little."""
+        return self._usage if self._over else None
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        return self._cost_usd if self._over else None
+
+    @property
+    def _over(self) -> bool:
+        return self._done or (bool(self._finished) and all(self._finished.values()))
 
     async def begin(self) -> None:
         """Reads on until there is content; chunks before it are held back.
@@ -100,7 +113,7 @@ class Stream:
             yield chunk
         async for chunk in self._chunks:
             yield chunk
-        if not self._done and not (self._finished and all(self._finished.values())):
+        if not self._over:
             raise ProviderError("cut_stream", retryable=True)
 
     async def close(self) -> None:
@@ -156,13 +169,13 @@ class Stream:
         error_in_body(said)
         if isinstance(model := said.get("model"), str) and model:
             self.served_model = model
-        if self.id is None and isinstance(id_ := said.get("id"), str):
+        if not self.id and isinstance(id_ := said.get("id"), str):  # Azure's first is empty
             self.id = id_
         if isinstance(usage := said.get("usage"), dict):
-            self.usage = read_usage(usage) or self.usage
+            self._usage = read_usage(usage) or self._usage
             cost_usd = read_cost(usage)
-            self.cost_usd = self.cost_usd if cost_usd is None else cost_usd
-        for choice in _objects(said.get("choices")):
+            self._cost_usd = self._cost_usd if cost_usd is None else cost_usd
+        for choice in objects(said.get("choices")):
             self._choice(choice)
         return said
 
@@ -172,7 +185,7 @@ class Stream:
         self.text += words(delta)
         if index == 0 and isinstance(delta, dict):
             self._said.append(text_of(delta.get("content")))
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason"):  # some upstreams write "" for null
             self._finished[index] = True
         elif isinstance(delta, dict) and any(map(delta.get, CONTENT)):
             self._finished.setdefault(index, False)
@@ -244,7 +257,3 @@ async def begin(
         response.close()
         raise
     return stream
-
-
-def _objects(value: object) -> Iterator[dict[str, Any]]:
-    return (x for x in value if isinstance(x, dict)) if isinstance(value, list) else iter(())

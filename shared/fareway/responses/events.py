@@ -24,6 +24,7 @@ from fareway.responses.output import (
     text_part,
 )
 from fareway.responses.request import ResponsesRequest
+from fareway.sse import objects
 
 Event = dict[str, Any]
 
@@ -68,8 +69,8 @@ class ResponseEvents:
         self._usage = response_usage(chunk.get("usage")) or self._usage
         self._service_tier = chunk.get("service_tier") or self._service_tier
         events = [*self._begun()]
-        for choice in chunk.get("choices") or ():
-            if isinstance(choice, Mapping) and not choice.get("index"):
+        for choice in objects(chunk.get("choices")):
+            if not choice.get("index"):
                 events += self._grown(choice)
         return events
 
@@ -104,14 +105,13 @@ class ResponseEvents:
             yield self._event("response.in_progress", response=self._response("in_progress"))
 
     def _grown(self, choice: Mapping[str, Any]) -> Iterator[Event]:
-        delta = choice.get("delta") or {}
+        delta = _table(choice.get("delta"))
         for name, kind in (("content", "output_text"), ("refusal", "refusal")):
             words = delta.get(name)
             if isinstance(words, str) and words:
                 yield from self._said(kind, words, logprobs_of(choice.get("logprobs")))
-        for call in delta.get("tool_calls") or ():
-            if isinstance(call, Mapping):
-                yield from self._called(call)
+        for call in objects(delta.get("tool_calls")):
+            yield from self._called(call)
         if choice.get("finish_reason"):
             self._finish_reason = choice["finish_reason"]
             yield from self._closed(ending(self._finish_reason)[0])
@@ -144,7 +144,8 @@ class ResponseEvents:
 
         Some upstreams give each parallel call the index 0: another id is another call.
         """
-        index, function = call.get("index") or 0, call.get("function") or {}
+        index, function = call.get("index"), _table(call.get("function"))
+        index = index if isinstance(index, int) else 0
         open_ = self._calls.get(index)
         if open_ is not None and call.get("id") not in (None, "", open_.item["call_id"]):
             yield from self._call_done(self._calls.pop(index), "completed")
@@ -231,3 +232,7 @@ class ResponseEvents:
     def _event(self, kind: str, **fields: Any) -> Event:
         self._sent += 1
         return {"type": kind, "sequence_number": self._sent - 1, **fields}
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -147,13 +147,22 @@ def chat_tool_choice(choice: str | Mapping[str, Any]) -> str | dict[str, Any]:
         return choice
     kind = choice.get("type")
     if kind == "allowed_tools":
-        tools = [_named(tool, "tool_choice.tools") for tool in choice.get("tools") or ()]
+        given = choice.get("tools")
+        if not isinstance(given, list):
+            raise BadRequest(
+                "Invalid value for 'tool_choice.tools': Input should be a valid list.",
+                param="tool_choice.tools",
+                code="invalid_value",
+            )
+        tools = [_named(tool, f"tool_choice.tools[{i}]") for i, tool in enumerate(given)]
         allowed = {"mode": choice.get("mode", "auto"), "tools": tools}
         return {"type": "allowed_tools", "allowed_tools": allowed}
     return _named(choice, "tool_choice")
 
 
-def _named(tool: Mapping[str, Any], path: str) -> dict[str, Any]:
+def _named(tool: object, path: str) -> dict[str, Any]:
+    if not isinstance(tool, Mapping):
+        raise missing(f"{path}.type")
     if tool.get("type") != "function":
         raise _unserved(path, f"tools of type '{tool.get('type')}'", "Name a function of your own")
     return {"type": "function", "function": {"name": _text(tool, "name", path)}}

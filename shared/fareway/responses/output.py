@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fareway.responses.request import ResponsesRequest
+from fareway.sse import objects
 
 _SERVICE_TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
 
@@ -89,8 +90,8 @@ def _output(choice: Mapping[str, Any], response_id: str, status: str) -> list[di
     text, refusal = message.get("content"), message.get("refusal")
     calls = [
         call
-        for call in message.get("tool_calls") or ()
-        if isinstance(call, Mapping) and isinstance(call.get("function"), Mapping)
+        for call in objects(message.get("tool_calls"))
+        if isinstance(call.get("function"), Mapping)
     ]
     if isinstance(text, str) and (text or not (refusal or calls)):
         parts.append(text_part(text, logprobs_of(choice.get("logprobs"))))

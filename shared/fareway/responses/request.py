@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fareway.body import field_error, parse_object
 from fareway.errors import BadRequest
 from fareway.responses.input import chat_messages, chat_tool_choice, chat_tools
-from fareway.wire import ChatRequest, chat_request
+from fareway.wire import ChatRequest, Limit, chat_request
 
 #: Fields that mean the same in both protocols, under the same name.
 _SAME = (
@@ -111,7 +111,7 @@ class _Body(_Open):
     tool_choice: str | dict[str, Any] | None = None
     text: _Text | None = None
     reasoning: _Reasoning | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Limit | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     include: list[str] | None = None
     stream: bool | None = None
