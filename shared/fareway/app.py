@@ -19,7 +19,7 @@ from fareway.conversation import HEADER, conversation
 from fareway.decide import AUTO, ROUTED_MODELS
 from fareway.door import EventStream, read_body, time_left_ms, unless_left
 from fareway.embeddings import parse_embeddings
-from fareway.errors import BadRequest, FarewayError
+from fareway.errors import BadRequest, FarewayError, ModelNotFound
 from fareway.explain import explained
 from fareway.feedback import parse_opinion
 from fareway.log import log
@@ -121,8 +121,7 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
         opinion = parse_opinion(await read_body(request))
         return _json(await gateway.feedback.take(caller, opinion), request.state.rate)
 
-    @app.get("/v1/models")
-    async def models(request: Request) -> Response:
+    async def models_of(request: Request) -> list[dict[str, Any]]:
         caller = await gateway.keys.caller(request.headers.get("authorization"))
         owners = dict.fromkeys(ROUTED_MODELS, "fareway") | {
             name: next(iter(m.ids.values())).partition("/")[0]
@@ -130,12 +129,22 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
             else "upstream"
             for name, m in gateway.policy.models.items()
         }
-        data = [
+        return [
             {"id": n, "object": "model", "created": 0, "owned_by": o}
             for n, o in owners.items()
             if caller.allowance.allows(n)
         ]
-        return _json({"object": "list", "data": data})
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> Response:
+        return _json({"object": "list", "data": await models_of(request)})
+
+    @app.get("/v1/models/{name:path}")
+    async def model(request: Request, name: str) -> Response:
+        for told in await models_of(request):
+            if told["id"] == name:
+                return _json(told)
+        raise ModelNotFound(f"There is no model '{name}' here, or not for this key.")
 
     @app.get("/healthz")
     async def healthz() -> Response:

@@ -60,6 +60,37 @@ class Trail:
 
 
 @dataclass(slots=True)
+class _Met:
+    """What one request has met.
+
+    Args:
+        down: aggregators that failed as a whole.
+        rejected: what was said by models that would not have the request.
+    """
+
+    failures: list[ProviderError] = field(default_factory=list)
+    down: set[str] = field(default_factory=set)
+    rejected: dict[str, UpstreamRejected] = field(default_factory=dict)
+
+    def rules_out(self, candidate: Candidate) -> bool:
+        return candidate.aggregator in self.down or candidate.model in self.rejected
+
+    def is_the_end(self, candidate: Candidate, failure: ProviderError) -> bool:
+        """Takes note -> whether no other is to be asked."""
+        if failure.rejected is not None:
+            self.rejected[candidate.model] = failure.rejected
+            return len(self.rejected) > 1 or candidate.tier is None
+        self.failures.append(failure)
+        if failure.whole_aggregator:
+            self.down.add(candidate.aggregator)
+        return False
+
+    @property
+    def unknown(self) -> bool:
+        return all(failure.upstream_status == 404 for failure in self.failures)
+
+
+@dataclass(slots=True)
 class Dispatcher:
     """Calls the candidates. Clock, sleep and jitter are given, so that tests need no waiting.
 
@@ -83,6 +114,9 @@ class Dispatcher:
     ) -> tuple[Candidate, T]:
         """The first answer.
 
+        A model that finds the request wrong may only not know a field of it: where Fareway chose
+        the model, one other is asked. If that finds it wrong too, the first one's word stands.
+
         Args:
             candidates: in order of preference.
             call: what is tried at each.
@@ -96,19 +130,16 @@ class Dispatcher:
             AllCandidatesFailed: 429 if all were rate limited, 504 at the deadline, else 502.
         """
         self.circuits.refresh()
-        failures: list[ProviderError] = []
-        down: set[str] = set()  # aggregators that failed as a whole, in this request
+        met = _Met()
         # The second round is for those whose breaker is open: a try beats a certain failure.
         rounds = [(c, True) for c in candidates] + [(c, False) for c in candidates]
         for position, (candidate, heed_breaker) in enumerate(rounds):
             if trail.attempts and not heed_breaker:
                 continue
-            if candidate.aggregator in down or (
-                heed_breaker and not await self._allowed(candidate)
-            ):
+            if met.rules_out(candidate) or (heed_breaker and not await self._allowed(candidate)):
                 trail.passed_over.append(candidate.name)
                 continue
-            others = [c for c in candidates[position + 1 :] if c.aggregator not in down]
+            others = [c for c in candidates[position + 1 :] if not met.rules_out(c)]
             cap_s = timeout_ms / 1000 if others else None
 
             def tries(one: Candidate, cap_s: float | None = cap_s) -> Coroutine[Any, Any, T]:
@@ -117,17 +148,14 @@ class Dispatcher:
             try:
                 return await self._hedged(candidate, others[:1], tries, trail)
             except ProviderError as failure:
-                if failure.rejected is not None:
-                    raise failure.rejected from failure
-                failures.append(failure)
                 trail.passed_over.append(candidate.name)
-                if failure.whole_aggregator:
-                    down.add(candidate.aggregator)
-                if self.clock() >= deadline:
+                if met.is_the_end(candidate, failure) or self.clock() >= deadline:
                     break
-        if failures and all(f.upstream_status == 404 for f in failures) and not candidates[0].tier:
+        if met.rejected:
+            raise next(iter(met.rejected.values()))
+        if met.failures and met.unknown and not candidates[0].tier:
             raise _no_such_model(candidates[0].model)
-        raise self._gave_up(failures, deadline)
+        raise self._gave_up(met.failures, deadline)
 
     async def _hedged(
         self,

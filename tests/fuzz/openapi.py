@@ -54,6 +54,7 @@ def document() -> dict[str, Any]:
     paths |= {
         "/v1/decisions/{id}": {"get": {"parameters": [id_], **told}},
         "/v1/models": {"get": told},
+        "/v1/models/{id}": {"get": {"parameters": [id_], **told}},
         "/healthz": {"get": told},
     }
     return {

@@ -210,6 +210,7 @@ def test_paths_and_methods_are_explicit(resources: Resources) -> None:
         ("post", "/v1/feedback"),
         ("get", "/v1/decisions/{id}"),
         ("get", "/v1/models"),
+        ("get", "/v1/models/{model+}"),
         ("get", "/v1/admin/savings/{part}"),
         ("get", "/dashboard"),
         ("get", "/dashboard/{file}"),

@@ -185,7 +185,7 @@ async def test_the_callers_fault_upstream_is_passed_on(world, logged):
     response = await chat(world)
     assert response.status_code == 400
     assert response.json()["error"]["message"]
-    assert events(logged)[0]["attempts"] == 1
+    assert events(logged)[0]["attempts"] == 2  # another model did not take it either
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
@@ -232,6 +232,10 @@ async def test_models_lists_the_routed_ones_first(world):
     models = [m["id"] for m in (await world.get("/v1/models")).json()["data"]]
     assert models[:4] == ["fareway/auto", "fareway/cheap", "fareway/mid", "fareway/premium"]
     assert "gpt-5" in models
+    for name in models:
+        assert (await world.get(f"/v1/models/{name}")).json()["id"] == name
+    missing = await world.get("/v1/models/gpt-9")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,28 @@ async def test_the_callers_fault_is_returned_and_not_retried(code):
     assert caught.value.body()["error"]["code"] == "7"
 
 
+async def test_a_field_that_one_model_does_not_know_is_no_fault_of_the_callers():
+    world = World(one_a=[status(400, json={"error": {"message": "Unknown name: top_k"}})])
+    candidate, _ = await world.run("one_a", "two_a", "one_b")
+    assert candidate.name == "one/b"
+    assert world.calls == ["one_a", "one_b"]
+
+
+async def test_what_two_models_reject_is_the_callers_fault_in_the_first_ones_words():
+    first, second = ({"error": {"message": f"{n} does not like it"}} for n in "ab")
+    world = World(one_a=[status(422, json=first)], one_b=[status(400, json=second)])
+    with pytest.raises(UpstreamRejected) as caught:
+        await world.run("one_a", "one_b", "one_c")
+    assert (caught.value.status, caught.value.message) == (422, "a does not like it")
+    assert world.calls == ["one_a", "one_b"]
+
+
+async def test_a_rejection_stands_where_the_other_model_is_down():
+    world = World(one_a=[status(400, json={"error": {"message": "no"}})], two=[status(500)] * 9)
+    with pytest.raises(UpstreamRejected):
+        await world.run("one_a", "two_b")
+
+
 async def test_a_stall_goes_to_the_next_candidate_at_once():
     world = World(one_a=[stalled])
     candidate, _ = await world.run("one_a", "two_a")
