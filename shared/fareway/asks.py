@@ -10,6 +10,7 @@ from typing import Any
 from fareway.errors import BadRequest, Forbidden
 from fareway.model_table import Capability
 from fareway.policy import TIERS, Tier
+from fareway.render import utf8_size
 
 #: What x-fareway-max-cost-usd may be; the ledger counts in nano-USD.
 LEAST_USD, MOST_USD = Decimal("1e-9"), Decimal("1e9")
@@ -126,21 +127,16 @@ class Needs:
         """Reads a chat request's body."""
         capabilities = _capabilities(body, choices)
         schemas = (body.get(name) for name in ("tools", "functions", "response_format"))
-        size = sum(_size(str(schema)) for schema in schemas if schema)
+        size = sum(utf8_size(str(schema)) for schema in schemas if schema)
         images = 0
         for message in body["messages"]:
             content = message.get("content")
-            size += _size(content) if isinstance(content, str) else 0
-            size += sum(_size(part.get("text") or "") for part in _parts(message))
-            size += 16 + _size(str(message.get("tool_calls") or ""))
+            size += utf8_size(content) if isinstance(content, str) else 0
+            size += sum(utf8_size(part.get("text") or "") for part in _parts(message))
+            size += 16 + utf8_size(str(message.get("tool_calls") or ""))
             images += sum(_PARTS.get(part["type"]) == "vision" for part in _parts(message))
         tokens = size // 4 + 1 + images * IMAGE_TOKENS
         return cls(frozenset(capabilities), tokens, completion_tokens, choices)
-
-
-def _size(text: str) -> int:
-    """Bytes of UTF-8: four are about a token in any script, where four characters are not."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 #: The type of a content part -> what it takes to read it.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from fareway.prices import NANO, Price, PriceTable, Usage
+from fareway.render import utf8_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,6 @@ def estimate_usage(count: Callable[[str], int], asked: str, answered: str) -> Us
     return Usage(count(asked), count(answered), estimated=True)
 
 
-def four_characters(text: str) -> int:
+def four_bytes(text: str) -> int:
     """A text -> about its tokens, where no tokenizer could be loaded."""
-    return len(text) // 4 + 1
+    return utf8_size(text) // 4 + 1

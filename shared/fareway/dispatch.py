@@ -1,7 +1,7 @@
 """Candidates in order -> the first that answers, under one deadline.
 
 A failure of the moment is tried again after a jittered wait that honours Retry-After; then the
-next model, then the next aggregator. What is the caller's own fault is returned at once.
+next model, then the next aggregator. What is the caller's own fault goes back to the caller.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from fareway.circuits import Circuits
 from fareway.decide import Candidate
-from fareway.errors import AllCandidatesFailed, ProviderError, UpstreamRejected
+from fareway.errors import ProviderError
+from fareway.failures import Failures
 from fareway.log import log
 from fareway.policy_tables import Attempts
 from fareway.providers.aggregator import Aggregator
@@ -60,37 +61,6 @@ class Trail:
 
 
 @dataclass(slots=True)
-class _Met:
-    """What one request has met.
-
-    Args:
-        down: aggregators that failed as a whole.
-        rejected: what was said by models that would not have the request.
-    """
-
-    failures: list[ProviderError] = field(default_factory=list)
-    down: set[str] = field(default_factory=set)
-    rejected: dict[str, UpstreamRejected] = field(default_factory=dict)
-
-    def rules_out(self, candidate: Candidate) -> bool:
-        return candidate.aggregator in self.down or candidate.model in self.rejected
-
-    def is_the_end(self, candidate: Candidate, failure: ProviderError) -> bool:
-        """Takes note -> whether no other is to be asked."""
-        if failure.rejected is not None:
-            self.rejected[candidate.model] = failure.rejected
-            return len(self.rejected) > 1 or candidate.tier is None
-        self.failures.append(failure)
-        if failure.whole_aggregator:
-            self.down.add(candidate.aggregator)
-        return False
-
-    @property
-    def unknown(self) -> bool:
-        return all(failure.upstream_status == 404 for failure in self.failures)
-
-
-@dataclass(slots=True)
 class Dispatcher:
     """Calls the candidates. Clock, sleep and jitter are given, so that tests need no waiting.
 
@@ -130,16 +100,18 @@ class Dispatcher:
             AllCandidatesFailed: 429 if all were rate limited, 504 at the deadline, else 502.
         """
         self.circuits.refresh()
-        met = _Met()
+        failures = Failures()
         # The second round is for those whose breaker is open: a try beats a certain failure.
         rounds = [(c, True) for c in candidates] + [(c, False) for c in candidates]
         for position, (candidate, heed_breaker) in enumerate(rounds):
             if trail.attempts and not heed_breaker:
                 continue
-            if met.rules_out(candidate) or (heed_breaker and not await self._allowed(candidate)):
+            if failures.rule_out(candidate) or (
+                heed_breaker and not await self._allowed(candidate)
+            ):
                 trail.passed_over.append(candidate.name)
                 continue
-            others = [c for c in candidates[position + 1 :] if not met.rules_out(c)]
+            others = [c for c in candidates[position + 1 :] if not failures.rule_out(c)]
             cap_s = timeout_ms / 1000 if others else None
 
             def tries(one: Candidate, cap_s: float | None = cap_s) -> Coroutine[Any, Any, T]:
@@ -149,13 +121,9 @@ class Dispatcher:
                 return await self._hedged(candidate, others[:1], tries, trail)
             except ProviderError as failure:
                 trail.passed_over.append(candidate.name)
-                if met.is_the_end(candidate, failure) or self.clock() >= deadline:
+                if failures.add(candidate, failure) or self.clock() >= deadline:
                     break
-        if met.rejected:
-            raise next(iter(met.rejected.values()))
-        if met.failures and met.unknown and not candidates[0].tier:
-            raise _no_such_model(candidates[0].model)
-        raise self._gave_up(met.failures, deadline)
+        raise failures.told(late=self.clock() >= deadline)
 
     async def _hedged(
         self,
@@ -276,28 +244,3 @@ class Dispatcher:
         if self.circuits.failed(name):
             trail.breaker_opens += 1
             log("warning", "breaker opened", candidate=name, outcome=failure.kind)
-
-    def _gave_up(self, failures: Sequence[ProviderError], deadline: float) -> AllCandidatesFailed:
-        if failures and all(f.upstream_status == 429 for f in failures):
-            waits = [f.retry_after_s for f in failures if f.retry_after_s is not None]
-            return AllCandidatesFailed(
-                429,
-                "Every upstream that could answer is rate limiting. Try again later.",
-                retry_after_s=max(1.0, min(waits, default=1.0)),
-            )
-        kinds = ", ".join(dict.fromkeys(f.kind for f in failures)) or "none could be called"
-        late = self.clock() >= deadline or all(f.kind in ("timeout", "deadline") for f in failures)
-        return AllCandidatesFailed(
-            504 if late else 502,
-            f"No upstream answered ({kinds}). The request was not completed; it can be retried.",
-        )
-
-
-def _no_such_model(model: str) -> UpstreamRejected:
-    """Of a model that the caller named: a 502 would have its client try again."""
-    told = {
-        "message": f"The model '{model}' does not exist at any upstream.",
-        "param": "model",
-        "code": "model_not_found",
-    }
-    return UpstreamRejected(404, told)

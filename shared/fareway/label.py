@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from fareway.bill import bill, estimate_usage, four_characters
+from fareway.bill import bill, estimate_usage, four_bytes
 from fareway.breaker import Breakers
 from fareway.errors import BadRequest, ProviderError, TeacherDown
 from fareway.policy import Policy
@@ -143,7 +143,7 @@ class Labeller:
         """Adds a call's tokens and cost."""
         tally, completion = self.tally, said.completion
         usage = completion.usage or estimate_usage(
-            four_characters, QUESTION + text, "".join(completion.text)
+            four_bytes, QUESTION + text, "".join(completion.text)
         )
         cost = bill(
             usage,

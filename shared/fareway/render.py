@@ -93,3 +93,8 @@ def shorten(text: str, limit: int) -> str:
         return text
     half = limit // 2
     return f"{text[:half]} … {text[-half:]}"
+
+
+def utf8_size(text: str) -> int:
+    """Bytes of UTF-8: four are about a token in any script, where four characters are not."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

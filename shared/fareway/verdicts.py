@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from fareway.bill import four_characters
+from fareway.bill import four_bytes
 from fareway.cache import cache_key, last_turn
 from fareway.escalate import Session, highest
 from fareway.fingerprint import Fingerprint, fingerprint
@@ -139,8 +139,8 @@ class Verdicts:
         return await self.memory.keep(found.key, prompt, found.entry)
 
     def count(self, text: str) -> int:
-        """How many tokens a text is; about four characters each where no tokenizer was loaded."""
-        return self.scorer.count(text) if self.scorer else four_characters(text)
+        """How many tokens a text is; about four bytes each where no tokenizer was loaded."""
+        return self.scorer.count(text) if self.scorer else four_bytes(text)
 
     async def of(self, prompt: Prompt, *, alone: bool = False) -> Found:
         """The verdict, remembered or made; the classifier works while memory is asked.

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -9,11 +10,14 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from fareway.asks import Bounds, Needs
 from fareway.athena import PARAMETERS, load_query, query_names, query_text
+from fareway.decide import decide
 from fareway.prices import list_prices
+from fareway.record import climbed
 from local.lake import Lake
 from local.named_queries import console_sql
-from tests.builders import an_event
+from tests.builders import a_chat, a_policy, a_verdict, an_event
 
 FIRST, LAST = date(2026, 11, 23), date(2026, 11, 25)
 #: docs.aws.amazon.com/athena/latest/ug/reserved-words.html, of SELECT statements.
@@ -256,6 +260,29 @@ def test_a_short_premium_answer_that_nobody_complained_of_is_wasted(lake):
 def test_premium_that_was_needed_or_wanted_is_not_wasted(lake, fields):
     happened(lake, {**PREMIUM, **fields})
     assert ask(lake, "wasted_premium") == []
+
+
+def test_the_words_that_tell_premium_that_was_needed_are_the_routers_own():
+    """The query reads them from the reason: a reason put otherwise would be counted as waste."""
+
+    def decided(complexity, bounds):
+        body = a_chat()
+        return decide(
+            a_policy(), ("tokenmix",), a_verdict(complexity), bounds, Needs.of(body, None, 1), None
+        )
+
+    plain = decided(1, Bounds())
+    reasons = [
+        decided(1, Bounds(min_tier="premium")).reason,
+        decided(3, Bounds().within(("cheap", "premium"))).reason,
+        climbed(plain, replace(plain.candidates[0], tier="premium"))[1],
+    ]
+    looked_for = re.findall(r"reason NOT LIKE '%(.+?)%'", query_text("wasted_premium"))
+    assert len(looked_for) == len(reasons)
+    assert [[words for words in looked_for if words in reason] for reason in reasons] == [
+        [words] for words in looked_for
+    ]
+    assert not any(words in plain.reason for words in looked_for)
 
 
 def test_premium_that_was_rated_down_or_after_which_the_session_was_lifted_is_not_wasted(lake):

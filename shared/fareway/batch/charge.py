@@ -13,7 +13,7 @@ from typing import Any
 from fareway.batch.job import Asked, custom_id
 from fareway.batch.lanes import REALTIME
 from fareway.batch.rows import Row
-from fareway.bill import Bill, bill, estimate_usage, four_characters
+from fareway.bill import Bill, bill, estimate_usage, four_bytes
 from fareway.cache import prompt_hash
 from fareway.caller import Caller
 from fareway.cost import CostEvent
@@ -42,7 +42,7 @@ def paid_for(
         return None
     batch = told["provider"] != REALTIME
     usage = read_usage(outcome["usage"]) or estimate_usage(
-        four_characters, "\n".join(words(row.messages)), outcome["answer"]
+        four_bytes, "\n".join(words(row.messages)), outcome["answer"]
     )
     usage = replace(usage, batch=batch)
     asked_price = policy.prices.find(told["id"])
