@@ -6,7 +6,8 @@ Requests are drawn by Zipf's law from public support prompts (banking77, clinc15
 data, from our own of `models/training/written`). The first of a prompt is new; later ones repeat
 it, or are derivatives (an edit that leaves it the same: case, marks, courtesy, slips, numbers,
 names, a sentence more), or have a word changed that makes them another prompt. Each goes to the
-shipped classifier and the memory of one process. The last line of `--json` is one object:
+shipped classifier, in a process of its own as under `fareway serve`, and to the memory of one
+server. The last line of `--json` is one object:
 
     {"exact_hit", "derivative_hit", "wrong_reuse", "added_p50_ms", "noise_p50_ms", ...}
 
@@ -36,11 +37,13 @@ from rich.table import Table
 
 from fareway.aws import Aws
 from fareway.cache import prompt_hash
+from fareway.classify import Classifier
 from fareway.fingerprint import Fingerprint
 from fareway.memory import Memory
+from fareway.scorer_process import ScorerProcess
+from fareway.scoring import Scoring
 from fareway.settings import Settings
 from fareway.verdicts import Found, Prompt, Verdicts
-from fareway.wiring import load_classifier
 from models.evaluation.edits import POSITIVE, Edit, contrary, inserted, negated, removed, replaced
 
 ROOT = Path(__file__).parents[1]
@@ -160,10 +163,15 @@ async def timed(verdicts: Verdicts, asked: Prompt) -> tuple[Found, float]:
 
 async def replay(requests: list[Request]) -> dict[str, float]:
     """All requests through one process's memory, and the first new ones timed without it too."""
-    scorer, aws = load_classifier(Settings()), Aws()
+    settings, aws = Settings(), Aws()
+    scorer = Classifier.load(settings.classifier_dir)
     memory = Memory(aws, secret=b"bench", size=1_000_000)
-    remembering = Verdicts("bench", scorer, memory, 5.0)
-    one, two = (Forgetful("bench", scorer, Memory(aws), 5.0) for _ in range(2))
+    process = ScorerProcess(settings.classifier_dir, scorer.version)
+    scoring = Scoring(scorer, 5.0, process)
+    remembering = Verdicts("bench", scoring, memory)
+    one, two = (Forgetful("bench", scoring, Memory(aws)) for _ in range(2))
+    while process.score("the process starts") is None:
+        await asyncio.sleep(0.01)
     result, chance = Replay(), random.Random(SEED)
     times: dict[str, list[float]] = {"with": [], "without": [], "again": []}
     for number, request in enumerate(requests):
@@ -182,6 +190,7 @@ async def replay(requests: list[Request]) -> dict[str, float]:
                 times[name].append(ms)
         result.take(request, found)
         await remembering.keep(found)
+    process.close()
     await aws.close()
     return figures(result, times, len(requests))
 

@@ -29,14 +29,18 @@ _SIGNS = (
     "\u0900-\u0963\u0971-\u0dff"
 )
 _TOKEN = re.compile(
+    # The likeliest first: most of a text is runs of small letters, and spaces and commas, of which
+    # none is tried.
+    rf"(?P<word>(?:[a-zA-Z]|[^\W{_GLYPHS}]|[{_SIGNS}])"
+    rf"(?:[a-z]++|[^\W{_GLYPHS}]|[{_SIGNS}]|['’ʼ`](?=\w))*+)"
+    r"|(?=[^ ,\w])(?:"
     # `.` and the like, which are ASCII after NFKC, end a sentence before a space or a glyph.
     # A run is tried whole and once: six thousand dots would else take a second.
     rf"(?P<end>(?<![.!?…])[.!?…]++(?=[\"'”’»)\]*_]*(?:[\s{_GLYPHS}]|$))|[。।؟]+"
     r"|\n\s*\n|\n(?=[^\S\n]*[^\sa-zа-яα-ω]))"
-    rf"|(?P<glyph>[{_GLYPHS}])"
-    rf"|(?P<word>(?:[^\W{_GLYPHS}]|[{_SIGNS}])(?:[^\W{_GLYPHS}]|[{_SIGNS}]|['’ʼ`](?=\w))*)"
     # Operators, which change a formula or a piece of code; `*` also marks up text.
-    r"|(?P<operator>[+=<>^]|(?<=\w)#|(?<=\w)\*(?=[\w(])|(?<=\S )\*(?= \S))"
+    r"|(?P<operator>[+=<>^]|(?<=\w)#|(?<=\w)\*(?=[\w(])|(?<=\S )\*(?= \S)))"
+    rf"|(?P<glyph>[{_GLYPHS}])"
 )
 _QUESTION = re.compile("[?؟]")
 _DIGITS = re.compile(r"\d+(?:[.,:/\-]\d+)*")
@@ -152,13 +156,14 @@ def _tokens(text: str) -> Iterator[tuple[list[tuple[str, bool]], bool]]:
     words: list[tuple[str, bool]] = []
     for token in _TOKEN.finditer(_DIGITS.sub(NUMBER, text)):
         kind, said = token.lastgroup, token.group()
-        if kind == "end":
+        if kind == "word":
+            if word := _bare(said, accented):
+                words.append((word, said[0].isupper() and (len(said) == 1 or not said.isupper())))
+        elif kind == "end":
             yield words, _QUESTION.search(said) is not None
             words = []
-        elif kind != "word":
+        else:
             words.append((said, False))
-        elif word := _bare(said, accented):
-            words.append((word, said[0].isupper() and (len(said) == 1 or not said.isupper())))
     yield words, False
 
 

@@ -123,15 +123,20 @@ class Classifier:
         )
 
 
+def ends(text: str) -> str:
+    """All that is looked at of a text: at most 8,192 characters, of its head and its tail."""
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return text[: MAX_CHARACTERS // 2] + text[-(MAX_CHARACTERS // 2) :]
+
+
 def _clean(text: str) -> str:
     """A text of any length and any code points -> valid Unicode of at most 8,192 characters.
 
     Invisible characters go, and a text in capitals or with a capital on every word is lowered:
     neither changes what is asked.
     """
-    if len(text) > MAX_CHARACTERS:
-        text = text[: MAX_CHARACTERS // 2] + text[-(MAX_CHARACTERS // 2) :]
-    text = text.translate(INVISIBLE)
+    text = ends(text).translate(INVISIBLE)
     words = [word for word in text.split()[:SAMPLE_WORDS] if word[0].isalpha()]
     capitals = sum(word[0].isupper() for word in words)
     if text.isupper() or (len(words) > 3 and capitals > 0.9 * len(words)):

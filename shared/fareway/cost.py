@@ -6,7 +6,7 @@ No prompt, completion or secret: hashes, counts, scores and money.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, get_type_hints
 
@@ -82,8 +82,8 @@ class CostEvent:
 
     def record(self) -> dict[str, Any]:
         """The event as the ledger stores it: JSON types, money as a decimal string."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: f"{v:f}" if isinstance(v, Decimal) else v for k, v in values.items()}
+        values = ((name, getattr(self, name)) for name in COLUMNS)
+        return {name: f"{v:f}" if isinstance(v, Decimal) else v for name, v in values}
 
 
 _GLUE = {str: "string", float: "double", int: "int", bool: "boolean", Decimal: "decimal(18,9)"}

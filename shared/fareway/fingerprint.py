@@ -38,6 +38,7 @@ FEWEST_UNNAMED = 4
 NAME = "@"
 #: Bytes of a hash: of a whole text; of a word, its shape included, and a bit more tells a name.
 _WHOLE, _WORD = 8, 5
+_BYTES = [bytes([value]) for value in range(256)]
 
 _Words = tuple[str, ...]
 _T = TypeVar("_T")
@@ -83,30 +84,26 @@ class Fingerprint:
             kept = b64decode(signature, validate=True)
         except ValueError:
             return False
-        wholes, words = {kept[:_WHOLE], kept[_WHOLE : 2 * _WHOLE]}, kept[2 * _WHOLE :]
-        return any(
-            not wholes.isdisjoint(self._hashes.wholes(reading)) for reading in self._readings
-        ) or any(self._slipped(reading, words) for reading in self._readings)
+        if not self._hashes.wholes_of(self._readings).isdisjoint(
+            (kept[:_WHOLE], kept[_WHOLE : 2 * _WHOLE])
+        ):
+            return True
+        words, names = _unpacked(kept[2 * _WHOLE :])
+        return any(self._slipped(reading, words, names) for reading in self._readings)
 
-    def _slipped(self, reading: _Reading, kept: bytes) -> bool:
+    def _slipped(self, reading: _Reading, kept: Sequence[bytes], names: Sequence[bool]) -> bool:
         """Whether the words are those that were kept but for slips of a finger."""
-        if not forgiven(len(reading.words)):
-            return False
-        count = len(kept) * 8 // (_WORD * 8 + 1)
-        words = [kept[at : at + _WORD] for at in range(0, count * _WORD, _WORD)]
-        bits = int.from_bytes(kept[count * _WORD :], "little")
-        if bits == 0 or reading.unnamed == reading.words:
-            return self._near(reading.words, words)
-        names = [bool(bits >> place & 1) for place in range(count)]
-        return self._near(reading.unnamed, [*_merged(words, names, self._hashes.word(NAME))])
+        if not names or reading.unnamed == reading.words:
+            return self._near(reading.words, kept)
+        return self._near(reading.unnamed, [*_merged(kept, names, self._hashes.word(NAME))])
 
     def _near(self, words: _Words, kept: Sequence[bytes]) -> bool:
         if len(words) != len(kept):
             return False
-        hashed = self._hashes.word
-        other = [(w, there) for w, there in zip(words, kept, strict=True) if hashed(w) != there]
-        return len(other) <= forgiven(len(words)) and all(
-            is_slip(word, there, words, self._hashes.other) for word, there in other
+        here = map(self._hashes.word, words)
+        slips = [at for at, (one, there) in enumerate(zip(here, kept, strict=True)) if one != there]
+        return len(slips) <= forgiven(len(words)) and all(
+            is_slip(words[at], kept[at], words, self._hashes.other) for at in slips
         )
 
 
@@ -145,6 +142,15 @@ def _signature(hashes: _Hashes, reading: _Reading) -> bytes:
     bits = sum(1 << place for place, named in enumerate(reading.names) if named)
     names = bits.to_bytes(-(-len(reading.words) // 8), "little")
     return wholes + b"".join(map(hashes.word, reading.words)) + names
+
+
+def _unpacked(kept: bytes) -> tuple[list[bytes], list[bool]]:
+    """Of a signature what follows its wholes -> the words' hashes, and which are names."""
+    count = len(kept) * 8 // (_WORD * 8 + 1)
+    end = count * _WORD
+    bits = int.from_bytes(kept[end:], "little")
+    names = [bool(bits >> place & 1) for place in range(count)] if bits else []
+    return [kept[at : at + _WORD] for at in range(0, end, _WORD)], names
 
 
 def forgiven(words: int) -> int:
@@ -210,7 +216,7 @@ def _band_keys(hashes: _Hashes, words: _Words) -> list[str]:
 class _Hashes:
     """The keyed hashes of one partition."""
 
-    __slots__ = ("_key", "_known", "_salt", "_word")
+    __slots__ = ("_key", "_known", "_salt", "_wholes", "_word")
 
     def __init__(self, partition: str, secret: bytes) -> None:
         secret = hashlib.blake2b(secret, digest_size=32).digest()
@@ -219,6 +225,7 @@ class _Hashes:
         self._word = hashlib.blake2b(key=inner.digest(), digest_size=_WORD - 1, person=b"word")
         self._salt = inner.digest()[0]
         self._known: dict[str, bytes] = {}
+        self._wholes: frozenset[bytes] | None = None
 
     def word(self, word: str) -> bytes:
         """Of a word of the prompt: it comes in several readings, and is hashed once."""
@@ -230,12 +237,18 @@ class _Hashes:
         """The same of any word."""
         state = self._word.copy()
         state.update(word.encode("utf-8", "surrogatepass"))
-        return state.digest() + bytes([shape(word) ^ self._salt])
+        return state.digest() + _BYTES[shape(word) ^ self._salt]
 
     def key(self, kind: str, text: str) -> bytes:
         state = self._key.copy()
         state.update(f"{kind} {text}".encode("utf-8", "surrogatepass"))
         return state.digest()
+
+    def wholes_of(self, readings: Sequence[_Reading]) -> frozenset[bytes]:
+        """Of all of them; asked for each prompt that this one may repeat, and made once."""
+        if self._wholes is None:
+            self._wholes = frozenset(whole for one in readings for whole in self.wholes(one))
+        return self._wholes
 
     def wholes(self, reading: _Reading) -> tuple[bytes, bytes]:
         """Of the words, and of the words with names all one."""

@@ -46,6 +46,9 @@ class Usage:
 
     def clipped(self) -> Usage:
         """The same, with no kind beyond what its total leaves for it."""
+        plain = self.cached_tokens == self.cache_write_tokens == self.reasoning_tokens == 0
+        if plain and self.audio_tokens == self.cache_write_1h_tokens == 0:
+            return self
         cached = min(self.cached_tokens, self.prompt_tokens)
         written = min(self.cache_write_tokens, self.prompt_tokens - cached)
         reasoning = min(self.reasoning_tokens, self.completion_tokens)

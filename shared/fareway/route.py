@@ -237,7 +237,7 @@ class Router:
         """Bills what was served and records it. Embeddings have no baseline: nobody chose."""
         request, policy = journey.asked.request, self.policy
         usage = served.usage or estimate_usage(
-            self.judge.verdicts.count, "\n".join(request.words()), "".join(served.text)
+            self.judge.verdicts.scoring.count, "\n".join(request.words()), "".join(served.text)
         )
         baseline = policy.baseline_price() if isinstance(request, ChatRequest) else None
         model, price = served.served_model, candidate.price

@@ -13,6 +13,8 @@ from fareway.record import Routed, climbed
 from fareway.relay import Relay
 from fareway.route import Answer
 
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
 
 def headers(routed: Routed, answer: Answer | None = None) -> dict[str, str]:
     """What a caller may want to know of its request; a value not known is left out."""
@@ -64,4 +66,4 @@ def _usd(amount: Decimal | None) -> str | None:
 
 def _header_value(value: object) -> str:
     """Printable ASCII alone: part of a value may come from an upstream."""
-    return re.sub(r"[^\x20-\x7e]", "?", str(value))[:1000]
+    return _UNPRINTABLE.sub("?", str(value))[:1000]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from fareway.bill import four_bytes
 from fareway.cache import cache_key, last_turn
 from fareway.escalate import Session, highest
 from fareway.fingerprint import Fingerprint, fingerprint
-from fareway.log import log
 from fareway.memory import Entry, Hit, Recalled
 from fareway.policy import Tier
 from fareway.render import render
+from fareway.scoring import Scoring, Timed
 from fareway.verdict import Verdict
 
 #: A prompt of at most so many characters is short: some 250 tokens.
@@ -23,17 +21,6 @@ SHORT = 1_000
 #: A derivative's own verdict may be so far from the earlier one and no further: a sensitivity
 #: apart, a score above. What it adds or changes would else count for nothing.
 SENSITIVITY_APART, SCORE_ABOVE = 0.2, 0.5
-
-
-#: A verdict, and the milliseconds that it took.
-Timed = tuple[Verdict | None, float]
-
-
-class Scorer(Protocol):
-    version: str
-
-    def count(self, text: str) -> int: ...
-    def score(self, text: str) -> Verdict: ...
 
 
 class Teacher(Protocol):
@@ -109,23 +96,20 @@ class Verdicts:
     """What is known of prompts.
 
     Args:
-        scorer: None where the classifier could not be loaded: requests go on, unclassified.
-        budget_s: how long a classification may take, seconds.
         teacher: an LLM that says the complexity instead of the scorer, where the policy has one.
     """
 
     policy_version: str
-    scorer: Scorer | None
+    scoring: Scoring
     memory: Remembers
-    budget_s: float
     teacher: Teacher | None = None
 
     @property
     def classifier(self) -> str | None:
         """The version of what classifies, as verdicts carry it; None where nothing does."""
-        if self.scorer is None:
+        if self.scoring.scorer is None:
             return None
-        version = self.scorer.version
+        version = self.scoring.scorer.version
         return self.teacher.version(version) if self.teacher else version
 
     async def keep(self, found: Found) -> bool:
@@ -138,10 +122,6 @@ class Verdicts:
             return True
         return await self.memory.keep(found.key, prompt, found.entry)
 
-    def count(self, text: str) -> int:
-        """How many tokens a text is; about four bytes each where no tokenizer was loaded."""
-        return self.scorer.count(text) if self.scorer else four_bytes(text)
-
     async def of(self, prompt: Prompt, *, alone: bool = False) -> Found:
         """The verdict, remembered or made; the classifier works while memory is asked.
 
@@ -150,8 +130,9 @@ class Verdicts:
         is asked once memory does not know. A verdict that had to do without it is not kept.
 
         Args:
-            alone: no other request is being served here. A short prompt is then scored on the
-                spot where nothing else has to be waited for: a thread would be a detour.
+            alone: no other request is being served here. Without a scorer process a short prompt
+                is then scored on the spot where nothing else has to be waited for: a thread would
+                be a detour.
         """
         key = cache_key(prompt.hashed, self.policy_version, self.classifier or "none")
         begun = time.monotonic()
@@ -160,17 +141,15 @@ class Verdicts:
             recalled = await self._session(prompt)
             return self._exact(key, known, "local", cache_ms, recalled)
         text = render(prompt.body["messages"])
-        inline = alone and len(text) <= SHORT and self.teacher is None and not self.memory.remote
-        scoring = self._begin(text, inline)
-        if not inline:
-            time.sleep(0)  # hands the interpreter to the scorer's thread, which hands it back soon
+        spot = alone and len(text) <= SHORT and self.teacher is None and not self.memory.remote
+        scoring = self.scoring.begin(text, on_the_spot=spot)
         repeated = self._fingerprint(prompt)
         recalled = await self.memory.recall(key, repeated, prompt.session)
         cache_ms = _ms_since(begun)
         if recalled.exact is not None and recalled.exact.verdict is not None:
             scoring.cancel()
             return self._exact(key, recalled.exact, "table", cache_ms, recalled)
-        verdict, classifier_ms = await self._scored(scoring)
+        verdict, classifier_ms = await self.scoring.verdict(scoring, text)
         earlier = recalled.derivative
         if not (verdict and earlier and earlier.verdict and _agree(verdict, earlier.verdict)):
             earlier = None
@@ -235,37 +214,6 @@ class Verdicts:
         text, context = turn
         partition = cache_key(context, self.policy_version, self.classifier or "none")
         return fingerprint(text, partition, self.memory.secret)
-
-    def _begin(self, text: str, inline: bool) -> asyncio.Future[Timed]:
-        """Sets the scorer to work, in a thread of its own unless `inline`."""
-        loop = asyncio.get_running_loop()
-        if not inline and self.scorer is not None:
-            return loop.run_in_executor(None, self._timed, text)
-        scored: asyncio.Future[Timed] = loop.create_future()
-        try:
-            scored.set_result(self._timed(text))
-        except Exception as error:
-            scored.set_exception(error)
-        return scored
-
-    def _timed(self, text: str) -> Timed:
-        begun = time.monotonic()
-        return self.scorer.score(text) if self.scorer else None, _ms_since(begun)
-
-    async def _scored(self, scoring: asyncio.Future[Timed]) -> Timed:
-        """The scorer's verdict within its budget; None when it has none to give."""
-        try:
-            # `wait_for` would look at the clock alone, and throw away a verdict that is there when
-            # it is the loop that was held up.
-            done, _ = await asyncio.wait({scoring}, timeout=self.budget_s)
-            if not done:
-                raise TimeoutError
-            return scoring.result()
-        except Exception as error:  # whatever fails in a model, the request goes on without it
-            log("error", "classifier failed", error=type(error).__name__)
-            return None, self.budget_s * 1000
-        finally:
-            scoring.cancel()
 
     async def _taught(self, text: str, verdict: Verdict | None, classifier_ms: float) -> Timed:
         """The same verdict; with a teacher, the complexity is the teacher's."""

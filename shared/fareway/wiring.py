@@ -39,6 +39,8 @@ from fareway.rate import Rates
 from fareway.remember import Remembering
 from fareway.route import Router
 from fareway.savings import Savings
+from fareway.scorer_process import ScorerProcess
+from fareway.scoring import Scoring
 from fareway.sessions import Sessions
 from fareway.settings import Settings
 from fareway.teacher import NAME, Teacher
@@ -64,18 +66,27 @@ class Gateway:
     aws: Aws
     http: Http
 
+    @property
+    def scoring(self) -> Scoring:
+        return self.router.judge.verdicts.scoring
+
     async def close(self) -> None:
         await self.router.close()
+        self.scoring.close()
         await self.budgets.close()
         await self.http.aclose()
         await self.aws.close()
 
 
-def build(settings: Settings, classifier: Classifier | None = None) -> Gateway:
+def build(
+    settings: Settings, classifier: Classifier | None = None, *, scorer_process: bool = False
+) -> Gateway:
     """Puts a Gateway together.
 
     Args:
         classifier: one that is loaded already.
+        scorer_process: whether prompts are scored in a process of its own, for which a core is
+            there.
 
     Raises:
         ConfigError: a faulty policy, or upstream keys that cannot be read.
@@ -106,11 +117,15 @@ def build(settings: Settings, classifier: Classifier | None = None) -> Gateway:
     corrections = Corrections(
         aws, settings.cache_table, policy.escalation, memory.forget, WRITES * budget_s
     )
+    apart = (
+        ScorerProcess(settings.classifier_dir, classifier.version, settings.classifier_threads)
+        if classifier and scorer_process
+        else None
+    )
     verdicts = Verdicts(
         policy.version,
-        classifier,
+        Scoring(classifier, settings.classifier_budget_ms / 1000, apart),
         memory,
-        settings.classifier_budget_ms / 1000,
         _router_teacher(settings, policy, upstream_keys, http),
     )
     circuits = Circuits(

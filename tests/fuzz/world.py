@@ -51,7 +51,7 @@ class World:
         self.answer: Callable[[httpx.Request], httpx.Response] = well
         self.gateway = build(Settings(api_key=KEY, metrics="emf", upstream_keys={"tokenmix": "k"}))
         router = self.gateway.router
-        router.judge.verdicts.scorer = FixedScorer()  # type: ignore[assignment]
+        self.gateway.scoring.scorer = FixedScorer()  # type: ignore[assignment]
         dispatcher: Any = router.dispatcher
         upstream: Any = Answering(self._asked)
         dispatcher.aggregators = {

@@ -42,7 +42,7 @@ async def test_clocks_that_are_apart_share_tables_and_serve(apart_s: float, monk
         )
         gateways = [build(settings) for _ in range(2)]
         for gateway in gateways:
-            gateway.router.judge.verdicts.scorer = FixedScorer()  # type: ignore[assignment]
+            gateway.scoring.scorer = FixedScorer()  # type: ignore[assignment]
             gateway.router.dispatcher.circuits.budget_s = 10  # type: ignore[attr-defined]
         fast = gateways[1].router
         now = fast.judge.verdicts.memory.now

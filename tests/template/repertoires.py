@@ -79,7 +79,7 @@ async def requests(world: World) -> Calls:
 
 def patient(gateway: Gateway) -> None:
     """However slow the machine is, no budget of time runs out."""
-    gateway.router.judge.verdicts.scorer = FixedScorer()
+    gateway.scoring.scorer = FixedScorer()
     gateway.router.dispatcher.circuits.budget_s = 60  # type: ignore[attr-defined]
     for part in (gateway.keys, gateway.rates, gateway.budgets, gateway.router.ledger):
         part.budget_s = 60  # type: ignore[union-attr]

@@ -58,7 +58,7 @@ async def world(simulators, monkeypatch):
         },
     )
     gateway = build(settings)
-    gateway.router.judge.verdicts.scorer = FixedScorer()
+    gateway.scoring.scorer = FixedScorer()
     transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://fareway", headers=KEY)
     client.gateway = gateway
@@ -139,7 +139,7 @@ async def test_a_classifier_that_breaks_costs_money_but_no_request(world, logged
 
 
 async def test_without_a_classifier_requests_are_answered(world):
-    world.gateway.router.judge.verdicts.scorer = None
+    world.gateway.scoring.scorer = None
     assert (await chat(world)).headers["x-fareway-lane"] == "sensitive"
     assert (await world.get("/healthz")).json()["status"] == "degraded"
 
@@ -298,7 +298,7 @@ async def test_health_needs_no_key(world):
 async def test_a_gateway_without_upstream_keys_says_so():
     gateway = build(Settings(api_key="fw-test"))
     gateway.keys = OneKey("fw-test")
-    gateway.router.judge.verdicts.scorer = FixedScorer()
+    gateway.scoring.scorer = FixedScorer()
     transport = httpx.ASGITransport(create_app(gateway))
     async with httpx.AsyncClient(transport=transport, base_url="http://f", headers=KEY) as client:
         response = await client.post("/v1/chat/completions", json=a_chat())

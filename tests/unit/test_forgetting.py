@@ -83,7 +83,7 @@ async def test_a_conversation_is_served_and_the_failures_are_counted(dynamodb, s
         decisions_table="decisions",
     )
     gateway = build(settings)
-    gateway.router.judge.verdicts.scorer = FixedScorer()
+    gateway.scoring.scorer = FixedScorer()
     transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)
     headers = {"authorization": "Bearer fw-test", "x-fareway-session": "s"}
     async with httpx.AsyncClient(

@@ -15,6 +15,7 @@ from fareway.providers.aggregator import Completion
 from fareway.record import Asked
 from fareway.relay import ChatFrames, Relay
 from fareway.route import Router
+from fareway.scoring import Scoring
 from fareway.sse import Chunk
 from fareway.verdicts import Verdicts
 from fareway.wire import parse_chat
@@ -81,7 +82,7 @@ class Held:
 async def test_nothing_is_lost_wherever_the_caller_leaves(at, status):
     parts = Parts(at)
     policy = a_policy()
-    verdicts = Verdicts(policy.version, parts, parts, 5.0)
+    verdicts = Verdicts(policy.version, Scoring(parts, 5.0), parts)
     judge = Judge(policy, verdicts, ("tokenmix",))
     router = Router(policy, judge, parts, parts, parts, parts, ("tokenmix",))
     asked = Asked(

@@ -34,7 +34,7 @@ async def world(simulators, table):  # noqa: F811
         },
     )
     gateway = build(settings)
-    gateway.router.judge.verdicts.scorer = FixedScorer()
+    gateway.scoring.scorer = FixedScorer()
     gateway.keys.budget_s = gateway.rates.budget_s = gateway.budgets.budget_s = 60
     # One minute for the whole test, however long it takes.
     noon = time.time() // 86_400 * 86_400 + 43_200

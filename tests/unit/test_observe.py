@@ -48,7 +48,7 @@ class World:
             )
         )
         router = self.gateway.router
-        router.judge.verdicts.scorer = FixedScorer()
+        self.gateway.scoring.scorer = FixedScorer()
         self.upstream = Answering(self.answer)
         router.dispatcher.aggregators = {
             "tokenmix": Aggregator("tokenmix", "http://upstream/v1", "k", self.upstream, {})

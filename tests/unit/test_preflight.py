@@ -198,7 +198,7 @@ class Broken:
 )
 def test_a_classifier_that_is_wrong(drill, verdict, failed):
     version = drill.deploy()
-    version.gateway.router.judge.verdicts.scorer = Broken(verdict)
+    version.gateway.scoring.scorer = Broken(verdict)
     faults = drill.called()
     assert {fault.split()[2].rstrip(":") for fault in faults} == failed
 

@@ -55,7 +55,7 @@ class World:
 
     def process(self):
         gateway = build(self.settings)
-        gateway.router.judge.verdicts.scorer = FixedScorer()
+        gateway.scoring.scorer = FixedScorer()
         gateway.keys.budget_s = 20  # a busy machine's moto is no DynamoDB
         self.gateways.append(gateway)
         transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)

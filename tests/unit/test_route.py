@@ -14,6 +14,7 @@ from fareway.judge import Judge
 from fareway.keys import OneKey
 from fareway.memory import Recalled
 from fareway.record import Asked
+from fareway.scoring import Scoring
 from fareway.verdicts import Verdicts
 from fareway.wire import parse_chat
 from tests.builders import a_chat, a_policy, a_prompt, a_verdict, raw
@@ -43,7 +44,7 @@ class NoMemory:
 
 
 def a_judge(scorer, memory=None, budget_s=5.0):
-    verdicts = Verdicts(a_policy().version, scorer, memory or NoMemory(), budget_s)
+    verdicts = Verdicts(a_policy().version, Scoring(scorer, budget_s), memory or NoMemory())
     return Judge(a_policy(), verdicts, ("tokenmix",))
 
 

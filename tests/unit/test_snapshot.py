@@ -93,7 +93,7 @@ def test_the_classifier_is_not_loaded_again(door, monkeypatch):
     assert classifier is not None
     monkeypatch.setattr("fareway.wiring.load_classifier", lambda _: pytest.fail("loaded again"))
     door.after_restore()
-    assert door.gateway.router.judge.verdicts.scorer is door.gateway.classifier is classifier
+    assert door.gateway.scoring.scorer is door.gateway.classifier is classifier
 
 
 def test_two_processes_of_one_snapshot_draw_different_lots(door):

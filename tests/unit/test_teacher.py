@@ -225,7 +225,7 @@ def gateway_of(llm, upstream, tmp_path):
                 **settings,
             )
         )
-        gateway.router.judge.verdicts.scorer = FixedScorer()
+        gateway.scoring.scorer = FixedScorer()
         return gateway
 
     return make
@@ -276,7 +276,7 @@ async def test_it_cannot_lower_what_the_classifier_finds_sensitive(world, llm):
 async def test_it_is_not_trusted_where_the_classifier_fails(world, llm):
     llm.say = lambda _: "1"
     assert (await chat(world, "broken"))["x-fareway-lane"] == "sensitive"
-    world.gateway.router.judge.verdicts.scorer = None
+    world.gateway.scoring.scorer = None
     assert (await chat(world, "without one"))["x-fareway-lane"] == "sensitive"
     assert "without one" not in llm.prompts
 
@@ -337,6 +337,6 @@ async def test_a_teacher_without_its_key_leaves_the_classifier_to_it(tmp_path, l
     file = policy_file(tmp_path, 'mode = "llm"\nmodel = "m"\naggregator = "openrouter"')
     gateway = build(Settings(policy_file=file, api_key="fw-test"))
     assert gateway.router.judge.verdicts.teacher is None
-    assert gateway.router.judge.verdicts.classifier == gateway.router.judge.verdicts.scorer.version
+    assert gateway.router.judge.verdicts.classifier == gateway.scoring.scorer.version
     assert "OPENROUTER_API_KEY" in json.dumps(logged())
     await gateway.close()

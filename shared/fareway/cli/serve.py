@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import secrets
 import sys
 from dataclasses import replace
@@ -32,9 +34,18 @@ def serve(
         if not settings.keys_table and not settings.api_key:
             settings = replace(settings, api_key=PREFIX + secrets.token_urlsafe(24))
             err.print(f"No key table and no FAREWAY_API_KEY: this run's key is {settings.api_key}")
-        app = create_app(build(settings))
+        app = create_app(build(settings, scorer_process=(os.cpu_count() or 1) > 1))
     except ConfigError as error:
         stop("\n  ".join(["the configuration has faults:", *error.faults]))
     err.print(f"base_url http://{host}:{port}/v1", highlight=False)
     sys.setswitchinterval(SWITCH_S)
-    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_keep_alive=75)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: no collection need look at it again
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,  # a request's own line is `observe`'s
+        timeout_keep_alive=75,
+    )
