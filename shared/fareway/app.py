@@ -163,7 +163,6 @@ def _telling(app: FastAPI, gateway: Gateway) -> None:
 
 async def _asked(gateway: Gateway, request: Request, parse: Callable[[bytes], R]) -> Asked[R]:
     begun = time.monotonic()
-    gateway.scoring.expect()
     caller = await gateway.keys.caller(request.headers.get("authorization"))
     rate = await gateway.rates.admit(caller)
     request.state.rate = rate.headers() if rate else {}

@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from fareway.body import MAX_BODY_BYTES
+from fareway.eager import begin
 from fareway.errors import PayloadTooLarge
 from fareway.relay import Relay, Voice
 
@@ -47,7 +48,7 @@ async def unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientDisconnect: the caller is gone.
     """
-    working = asyncio.create_task(work)
+    working = begin(work)
     leaving = asyncio.create_task(_left(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)

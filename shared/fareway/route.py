@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
+from fareway import eager
 from fareway.adapt import adapt
 from fareway.afford import Spending, afford
 from fareway.asks import Needs
@@ -178,9 +179,7 @@ class Router:
 
     async def _afforded(self, asked: Asked[Request], routed: Routed) -> Journey:
         """What the key can pay for; a caller that leaves meanwhile leaves nothing reserved."""
-        reserving = asyncio.create_task(
-            afford(self.policy, self.aggregators, self.budgets, asked, routed)
-        )
+        reserving = eager.begin(afford(self.policy, self.aggregators, self.budgets, asked, routed))
         try:
             return Journey(asked, *await asyncio.shield(reserving))
         except asyncio.CancelledError:
@@ -254,7 +253,7 @@ class Router:
         return await asyncio.shield(self._begin(work))
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
+        task = eager.begin(work)
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
         return task
@@ -277,9 +276,9 @@ class Router:
         asked, routed, facts = journey.asked, journey.routed, journey.asked.facts
         facts.event, facts.breaker_opens = outcome.event, journey.trail.breaker_opens
         facts.ledger, forgot, _ = await asyncio.gather(
-            self.ledger.record(outcome.event),
-            self.remembering.after(asked, routed, outcome),
-            self.budgets.settle(journey.held, cost_usd),
+            eager.begin(self.ledger.record(outcome.event)),
+            eager.begin(self.remembering.after(asked, routed, outcome)),
+            eager.begin(self.budgets.settle(journey.held, cost_usd)),
         )
         kept = await journey.keeping if journey.keeping else True
         facts.forgot = forgot + (not kept) + routed.found.forgetful

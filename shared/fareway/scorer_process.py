@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import SO_SNDBUF, SOL_SOCKET, socket, socketpair
@@ -30,8 +29,6 @@ from fareway.verdict import Verdict
 #: Texts and bytes in the process at once; others find another way, sooner than they would wait
 #: here. The socket has room for them: nothing that is sent ever blocks.
 MOST_WAITING, MOST_BYTES, ROOM_BYTES = 16, 64 * 1024, 256 * 1024
-#: Seconds without a text after which the process's caches are another's, and it is cold.
-COLD_S = 0.003
 #: Seconds after which a text without a verdict tells that the process hangs.
 HANGS_S = 2.0
 #: After its end, seconds until it is started again.
@@ -66,8 +63,6 @@ class ScorerProcess:
     _rests_until: float = 0.0
     _waiting: deque[_Text] = field(default_factory=deque)
     _bytes: int = 0
-    _sent_at: float = 0.0
-    _followed: bool = False
     _received: bytes = b""
 
     def score(self, text: str) -> asyncio.Future[Timed] | None:
@@ -96,22 +91,9 @@ class ScorerProcess:
         scoring: asyncio.Future[Timed] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Text(scoring, len(line), now))
         self._bytes += len(line)
-        self._sent_at, self._followed = now, True
         if sent < len(line):
             self._end("it reads nothing")
         return scoring
-
-    def expect(self) -> None:
-        """A text may be about to come: a process that is cold gets warm while the request is read.
-
-        An empty line has it score a text of its own, which no answer tells of. Where none came
-        after the last one, as where callers name their models, the next text is waited for.
-        """
-        now = time.monotonic()
-        if self._socket and self._followed and now - self._sent_at > COLD_S and not self._waiting:
-            self._sent_at, self._followed = now, False
-            with suppress(OSError):  # the text itself will meet it too
-                self._socket.send(b"\n")
 
     def close(self) -> None:
         """Ends the process; no more is scored here."""
@@ -180,7 +162,7 @@ class ScorerProcess:
             self._process.kill()
             self._process.wait()
         self._process, self._socket, self._ready = None, None, False
-        self._bytes, self._received, self._followed = 0, b"", False
+        self._bytes, self._received = 0, b""
         waiting, self._waiting = self._waiting, deque()
         for text in waiting:
             if not text.scoring.done():
@@ -203,9 +185,6 @@ def serve(folder: Path, threads: int) -> None:
     classifier = Classifier.load(folder, threads=threads)
     _say(classifier.version)
     for line in sys.stdin.buffer:
-        if line == b"\n":
-            classifier.score("a")
-            continue
         begun = time.monotonic()
         try:
             verdict = classifier.score(json.loads(line))

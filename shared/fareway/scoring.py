@@ -31,7 +31,6 @@ class Apart(Protocol):
     """A scorer in a process of its own; see `fareway.scorer_process`."""
 
     def score(self, text: str) -> asyncio.Future[Timed] | None: ...
-    def expect(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -52,11 +51,6 @@ class Scoring:
     def count(self, text: str) -> int:
         """How many tokens a text is; about four bytes each where no tokenizer was loaded."""
         return self.scorer.count(text) if self.scorer else four_bytes(text)
-
-    def expect(self) -> None:
-        """A text is about to come."""
-        if self.process is not None:
-            self.process.expect()
 
     def begin(self, text: str, *, on_the_spot: bool) -> asyncio.Future[Timed]:
         """Sets the scorer to work.
