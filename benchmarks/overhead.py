@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     args = parser.parse_args()
-    rounds, seconds, warm_up_s = (2, 1.0, 1.0) if args.quick else (5, 3.0, 3.0)
+    rounds, seconds, warm_up_s = (2, 1.0, 1.0) if args.quick else (15, 1.0, 3.0)
     for number in (signal.SIGINT, signal.SIGTERM):  # what was started is ended on either
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as targets:
