@@ -2,7 +2,7 @@
 
 Only upward: a complaint of an answer lifts the session one tier over what failed, a second
 complaint one more; satisfied turns and idle time let it down again, a tier at a time. One answer
-is counted once, by whatever way its user complains of it.
+is counted once, by whatever way its user complains of it; who thinks better of it takes that back.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Session:
         calm: turns without a complaint since the floor last moved.
         at: when it was last heard of, seconds since the epoch.
         turn: hash of the last turn that was counted: sent again, it is not counted again.
-        counted: decision ids of answers that were complained of or praised, the latest last.
+        counted: decision ids of answers that were complained of, and, after a `+`, of those that
+            were praised, the latest last.
         version: of the stored state; 0 where there is none.
     """
 
@@ -124,10 +125,11 @@ def after_rating(
     rested = _rested(session, now, rules)
     if not up:
         return replace(_complained(rested, answer, answer.tier), at=now)
-    if answer.decision_id in rested.counted or rested.floor is None:
+    praise = f"+{answer.decision_id}"
+    if praise in rested.counted:
         return replace(rested, at=now)
-    praised = _counting(rested, answer.decision_id)
-    return replace(praised, at=now, calm=0, floor=below(rested.floor))
+    floor = below(rested.floor) if rested.floor else None
+    return replace(_counting(rested, praise, answer.decision_id), at=now, calm=0, floor=floor)
 
 
 def _complained(session: Session, answer: Answered | None, base: Tier) -> Session:
@@ -136,11 +138,13 @@ def _complained(session: Session, answer: Answered | None, base: Tier) -> Sessio
     if answer.decision_id in session.counted:
         return session
     floor = above(highest(session.floor, answer.tier))
-    return replace(_counting(session, answer.decision_id), calm=0, floor=floor)
+    counting = _counting(session, answer.decision_id, f"+{answer.decision_id}")
+    return replace(counting, calm=0, floor=floor)
 
 
-def _counting(session: Session, decision_id: str) -> Session:
-    return replace(session, counted=(*session.counted, decision_id)[-COUNTED:])
+def _counting(session: Session, what: str, instead_of: str) -> Session:
+    kept = (one for one in session.counted if one != instead_of)
+    return replace(session, counted=(*kept, what)[-COUNTED:])
 
 
 def _rested(session: Session, now: float, rules: Escalation) -> Session:

@@ -90,6 +90,17 @@ def test_praise_lets_down_what_a_complaint_lifted_and_lifts_nothing():
     assert after_rating(Session(at=NOW), an_answer(), True, NOW, RULES).floor is None
 
 
+def test_who_thinks_better_of_a_rating_takes_it_back():
+    session, one = Session(last=an_answer(), at=NOW), an_answer()
+    praised = after_rating(session, one, True, NOW, RULES)
+    down = after_rating(praised, one, False, NOW, RULES)
+    assert down.floor == "mid"
+    assert after_turn(down, Turn("complaint", "t", "cheap", NOW), RULES).floor == "mid"
+    up = after_rating(down, one, True, NOW, RULES)
+    assert up.floor is None
+    assert after_rating(up, one, False, NOW, RULES).floor == "mid"
+
+
 def decided(lifts, complexity=1, sensitivity=0.0, bounds=None, pin=None):
     verdict = a_verdict(complexity, sensitivity)
     return decide(a_policy(), ["tokenmix"], verdict, bounds or Bounds(), NEEDS, pin, lifts)
