@@ -341,6 +341,20 @@ def test_a_refused_key_stops_the_job_with_the_reason(world, store, status):
     assert world.all(store, a_file("hard one"))["statuses"] == {"succeeded": 1}
 
 
+def test_a_file_that_its_provider_rejects_keeps_no_other_from_its_answers(world, store):
+    fault = Fault("POST /openai/v1/files", 400, times=99)
+    world.simulation.faults.append(fault)
+    world.simulation.looks = 3
+    world.plan(store, a_file("hard one", "usual two"))
+    with pytest.raises(ProviderError, match="400"):
+        world.ask(store)
+    assert world.collect(store, partial=True)["statuses"] == {"pending": 1, "succeeded": 1}
+    assert fault.times == 97, "it is sent at first and at last"
+    fault.times = 0
+    assert world.all(store, a_file("hard one", "usual two"))["statuses"] == {"succeeded": 2}
+    assert asked_for(world).total() == 2
+
+
 def test_a_cancelled_job_keeps_what_was_answered_and_sends_no_more(world, store):
     world.simulation.looks = 99
     world.plan(store, a_file(*[f"hard {n}" for n in range(10)], *[f"usual {n}" for n in range(4)]))

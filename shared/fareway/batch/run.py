@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from itertools import takewhile
 from typing import IO, Any, Literal
 
@@ -202,8 +201,7 @@ class Runner:
         """
         moved, silent = False, list[ProviderError]()
         waiting, going = list[str](), set[str]()
-        in_time = partial(takewhile, lambda _: not self.enough())
-        for name in in_time(names):
+        for name in self._in_time(names):
             try:
                 progress, batch = await self.submitter.poll(name)
             except ProviderError as failure:
@@ -214,11 +212,11 @@ class Runner:
                 going.add(_kind(name))
             elif progress == "waiting" and batch is None:
                 waiting.append(name)
-        for name in in_time([] if self.job.cancelled else waiting):
-            if self.submitter.refused(name) and _kind(name) in going:
-                continue  # there is room again once one of the others is over
+        for name in self._in_time([] if self.job.cancelled else waiting):
+            if self._waits(name, going, moved):
+                continue
             try:
-                await self.submitter.submit(name)
+                await self._send(name)
             except Busy:
                 continue
             except ProviderError as failure:
@@ -226,17 +224,37 @@ class Runner:
                 continue
             going.add(_kind(name))
             moved = True
-        self._heed(silent, moved)
+        self._heed(silent, moved, bool(going))
         return moved
 
-    def _heed(self, silent: Sequence[ProviderError], moved: bool) -> None:
-        """Raises what another round would not mend."""
+    def _in_time(self, names: Iterable[str]) -> Iterator[str]:
+        return takewhile(lambda _: not self.enough(), names)
+
+    def _waits(self, name: str, going: Set[str], moved: bool) -> bool:
+        """Whether a file is not to be sent while others are under way.
+
+        There is room for one that was refused once another of its kind is over; at one that was
+        rejected the job stops, and what is under way comes first.
+        """
+        if self.submitter.refused(name) and _kind(name) in going:
+            return True
+        return (moved or bool(going)) and self.job.document(_rejected(name)) is not None
+
+    async def _send(self, name: str) -> None:
+        try:
+            await self.submitter.submit(name)
+        except ProviderError as failure:
+            if not _passing(failure):
+                self.job.keep(_rejected(name), {"reason": failure.kind, "at": time.time()})
+            raise
+
+    def _heed(self, silent: Sequence[ProviderError], moved: bool, going: bool) -> None:
+        """Raises what another round would not mend, once nothing else is under way."""
         self.silent = self.silent + 1 if silent and not moved else 0
         self.asked_s = max((failure.retry_after_s or 0.0 for failure in silent), default=0.0)
         for failure in silent:
             log("warning", "batch step failed", outcome=failure.kind)
-            passing = failure.retryable or failure.kind == "timeout"
-            if not passing or self.silent >= HOPELESS:
+            if (not _passing(failure) and not (moved or going)) or self.silent >= HOPELESS:
                 raise failure
 
     async def _real_time(self) -> None:
@@ -252,6 +270,15 @@ class Runner:
         left = set(pending(self.job))
         done = sum(n for name, n in files.items() if name not in left)
         self.tell("asking", done, sum(files.values()))
+
+
+def _rejected(name: str) -> str:
+    return f"rejected/{name}.json"
+
+
+def _passing(failure: ProviderError) -> bool:
+    """Whether the same call may be answered another time."""
+    return failure.retryable or failure.kind == "timeout"
 
 
 def _kind(name: str) -> str:
