@@ -37,6 +37,7 @@ from fareway.wire import Request as Parsed
 from fareway.wiring import Gateway
 
 R = TypeVar("R", bound=Parsed)
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -193,7 +194,7 @@ def _parse_unnamed(raw: bytes) -> ChatRequest:
 def _json(
     content: Mapping[str, Any], headers: dict[str, str] | None = None, status: int = 200
 ) -> Response:
-    text = json.dumps(content, separators=(",", ":"))
+    text = _COMPACT.encode(content)
     return Response(text, status, headers, media_type="application/json")
 
 

@@ -41,7 +41,7 @@ class Bounds:
                 positive number.
         """
         tiers: list[Tier] = []
-        for name, default in (("min", cls().min_tier), ("max", cls().max_tier)):
+        for name, default in (("min", TIERS[0]), ("max", TIERS[-1])):
             value = headers.get(f"x-fareway-{name}-tier", default).strip().lower()
             if value not in TIERS:
                 raise BadRequest(
@@ -72,6 +72,8 @@ class Bounds:
                 param="x-fareway-min-tier" if self.min_tier != TIERS[0] else "x-fareway-max-tier",
                 code="tier_not_allowed",
             )
+        if left == self.tiers:
+            return self
         return replace(
             self,
             min_tier=left[0],

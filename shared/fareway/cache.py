@@ -16,17 +16,15 @@ from fareway.render import last_user, text_of
 #: What of a request the classifier's verdict could depend on.
 CONTEXT = ("messages", "input", "tools", "response_format", "modalities")
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 def prompt_hash(tenant: str, body: Mapping[str, Any]) -> str:
     """The whole routed context of one tenant -> 32 hex digits; equal prompts, equal hashes.
 
     The tenant is part of it: two tenants' equal prompts do not show that they are equal.
     """
-    context = json.dumps(
-        [tenant, {name: body[name] for name in CONTEXT if name in body}],
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    context = _CANONICAL.encode([tenant, {name: body[name] for name in CONTEXT if name in body}])
     return hashlib.sha256(context.encode()).hexdigest()[:32]
 
 

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+_JSON = json.JSONEncoder(default=str)
+
 
 def log(level: str, message: str, **fields: Any) -> None:
     """Writes one line.
@@ -17,4 +19,4 @@ def log(level: str, message: str, **fields: Any) -> None:
         fields: what is particular to this time. No content and no secrets.
     """
     line = {"time": round(time.time(), 3), "level": level, "message": message, **fields}
-    print(json.dumps(line, default=str), file=sys.stderr, flush=True)  # noqa: T201
+    print(_JSON.encode(line), file=sys.stderr, flush=True)  # noqa: T201

@@ -43,6 +43,7 @@ ACCOUNTS_FAULT = frozenset({401, 402, 403})
 #: Whatever an upstream says: `inf` is a number too.
 LONGEST_WAIT_S = 86_400.0
 RETRYABLE = frozenset({408, 409, 425, 429})
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 #: What aiohttp raises where there is no answer, or half of one.
 FAULTS = (ClientError, TimeoutError, OSError)
 
@@ -149,7 +150,7 @@ class Aggregator:
         try:
             return await self.http.session().post(
                 self.base_url.rstrip("/") + path,
-                data=json.dumps(body, separators=(",", ":")).encode(),
+                data=_COMPACT.encode(body).encode(),
                 headers={
                     **self.headers,
                     **(trace.headers() if trace else {}),
