@@ -105,7 +105,9 @@ class ScorerProcess:
         command = [sys.executable, "-m", __name__, str(self.folder), str(self.threads)]
         with its:
             try:
-                self._process = subprocess.Popen(command, stdin=its.fileno(), stdout=its.fileno())
+                self._process = subprocess.Popen(  # nosec B603
+                    command, stdin=its.fileno(), stdout=its.fileno()
+                )
             except OSError as error:
                 ours.close()
                 self._rest(type(error).__name__)
