@@ -8,7 +8,7 @@ PY := $(or $(PY313),3.13)
 RUN := .venv/bin/
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo up down serve test check audit fuzz chaos soak build deploy bench train prices
+.PHONY: help setup demo up down serve test lint check audit fuzz chaos soak build deploy bench train prices
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}'
@@ -48,20 +48,22 @@ down: ## stop the stack on this machine
 serve: .venv/.done ## serve the endpoint with uvicorn, without AWS
 	@$(RUN)fareway serve
 
-test: setup .venv-train/.done ## run every test
+test: setup lint .venv-train/.done ## run every test
 	@$(RUN)python -m pytest --ignore tests/models
 	@PYTHONPATH=shared .venv-train/bin/python -m pytest --confcutdir tests/models tests/models
 
-check: .venv/.done .venv-local/.done ## format, lint, types, import directions, templates
-	@$(RUN)ruff format --check .
-	@$(RUN)ruff check .
+lint: .venv/.done ## format, lint, types, import directions, insecure code
+	@$(RUN)ruff format --check -q .
+	@$(RUN)ruff check -q .
 	@$(RUN)mypy
 	@$(RUN)lint-imports
+	@$(RUN)bandit -q -c pyproject.toml -r shared/fareway functions
+
+check: lint .venv-local/.done ## the same, and the template
 	@.venv-local/bin/sam validate --region us-east-1
 	@.venv-local/bin/sam validate --lint --region us-east-1
 
-audit: .venv/.done .venv-local/.done ## insecure code, insecure resources, known vulnerabilities (asks PyPI)
-	@$(RUN)bandit -q -c pyproject.toml -r shared/fareway functions
+audit: lint .venv-local/.done ## insecure code, insecure resources, known vulnerabilities (asks PyPI)
 	@.venv-local/bin/cfn-lint -c I -- template.yaml
 	@mkdir -p .local && $(UV) export -q --frozen --no-dev --no-emit-project -o .local/audited.txt
 	@$(RUN)pip-audit --strict --disable-pip --require-hashes -r .local/audited.txt
