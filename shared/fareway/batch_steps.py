@@ -134,8 +134,10 @@ class Steps:
             runner = run.Runner(job, submitter, None, lambda *_: None, POLL_S, LONGEST_S)
             runner.enough = lambda: left_s() < RESERVE_S
             runner.silent = int(pause.get("silent", 0))
+            runner.rejected = set(pause.get("rejected", ()))
             wait_s = await runner.advance(float(pause.get("wait_s", POLL_S)))
-            return _pause(wait_s) | {"silent": runner.silent}
+            kept = {"silent": runner.silent, "rejected": sorted(runner.rejected)}
+            return _pause(wait_s) | kept
 
         return self._with_parts(look)
 

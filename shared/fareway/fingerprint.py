@@ -84,9 +84,8 @@ class Fingerprint:
             kept = b64decode(signature, validate=True)
         except ValueError:
             return False
-        if not self._hashes.wholes_of(self._readings).isdisjoint(
-            (kept[:_WHOLE], kept[_WHOLE : 2 * _WHOLE])
-        ):
+        wholes = {kept[:_WHOLE], kept[_WHOLE : 2 * _WHOLE]}
+        if any(not wholes.isdisjoint(self._hashes.wholes(reading)) for reading in self._readings):
             return True
         words, names = _unpacked(kept[2 * _WHOLE :])
         return any(self._slipped(reading, words, names) for reading in self._readings)
@@ -225,7 +224,7 @@ class _Hashes:
         self._word = hashlib.blake2b(key=inner.digest(), digest_size=_WORD - 1, person=b"word")
         self._salt = inner.digest()[0]
         self._known: dict[str, bytes] = {}
-        self._wholes: frozenset[bytes] | None = None
+        self._wholes: dict[_Reading, tuple[bytes, bytes]] = {}
 
     def word(self, word: str) -> bytes:
         """Of a word of the prompt: it comes in several readings, and is hashed once."""
@@ -244,17 +243,15 @@ class _Hashes:
         state.update(f"{kind} {text}".encode("utf-8", "surrogatepass"))
         return state.digest()
 
-    def wholes_of(self, readings: Sequence[_Reading]) -> frozenset[bytes]:
-        """Of all of them; asked for each prompt that this one may repeat, and made once."""
-        if self._wholes is None:
-            self._wholes = frozenset(whole for one in readings for whole in self.wholes(one))
-        return self._wholes
-
     def wholes(self, reading: _Reading) -> tuple[bytes, bytes]:
-        """Of the words, and of the words with names all one."""
+        """Of the words, and of the words with names all one; made once."""
+        if (known := self._wholes.get(reading)) is not None:
+            return known
         words, unnamed = ("".join(some) for some in (reading.words, reading.unnamed))
         first = self.key("text", words)[:_WHOLE]
-        return first, first if words == unnamed else self.key("text", unnamed)[:_WHOLE]
+        second = first if words == unnamed else self.key("text", unnamed)[:_WHOLE]
+        self._wholes[reading] = first, second
+        return first, second
 
 
 def _merged(items: Sequence[_T], names: Sequence[bool], name: _T) -> Iterator[_T]:

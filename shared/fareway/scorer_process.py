@@ -19,6 +19,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import SO_SNDBUF, SOL_SOCKET, socket, socketpair
+from typing import Any
 
 from fareway.classify import Classifier, ends
 from fareway.errors import ClassifierUnavailable
@@ -129,27 +130,32 @@ class ScorerProcess:
             self._end("it ended")
             return
         *lines, self._received = (self._received + data).split(b"\n")
-        for line in lines:
-            said = json.loads(line)
-            if self._ready:
-                self._scored(said)
-            elif said == self.version:
-                self._ready = True
-            else:
-                self._end("it has another version")
-                return
+        try:
+            for line in lines:
+                self._said(json.loads(line))
+        except (ValueError, TypeError, IndexError):  # nobody knows any longer what is whose
+            self._end("it makes no sense" if self._ready else "it has another version")
 
-    def _scored(self, said: list[float]) -> None:
-        text = self._waiting.popleft()
+    def _said(self, said: Any) -> None:
+        if not self._ready:
+            if said != self.version:
+                raise ValueError(said)
+            self._ready = True
+            return
+        text = self._waiting[0]
+        timed = None
+        if said:
+            one, two, three, four, five, sensitivity, took_ms = map(float, said)
+            verdict = Verdict((one, two, three, four, five), sensitivity, self.version)
+            timed = verdict, took_ms
+        self._waiting.popleft()
         self._bytes -= text.size
         if text.scoring.done():  # nobody waits any longer
             return
-        if not said:
+        if timed:
+            text.scoring.set_result(timed)
+        else:
             text.scoring.set_exception(ClassifierUnavailable("it failed on a text"))
-            return
-        one, two, three, four, five, sensitivity, took_ms = said
-        verdict = Verdict((one, two, three, four, five), sensitivity, self.version)
-        text.scoring.set_result((verdict, took_ms))
 
     def _end(self, why: str | None) -> None:
         """Ends it, and whoever waits for it learns so.

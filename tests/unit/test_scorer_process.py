@@ -132,6 +132,19 @@ async def test_another_version_is_of_no_use(logged: Callable[[], list[dict[str, 
     process.close()
 
 
+async def test_what_makes_no_sense_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, str]]]
+) -> None:
+    odd = tmp_path / "odd"
+    odd.write_text(f"#!/bin/sh\necho '\"{VERSION}\"'\nread text\necho a warning\nread more\n")
+    odd.chmod(0o755)
+    monkeypatch.setattr(scorer_process.sys, "executable", str(odd))
+    process = ScorerProcess(FOLDER, VERSION)
+    with pytest.raises(ClassifierUnavailable):
+        await (await begun(process, "text"))
+    assert logged()[0]["reason"] == "it makes no sense"
+
+
 async def test_a_verdict_lost_with_the_process_is_made_in_a_thread(
     process: ScorerProcess, classifier: Classifier
 ) -> None:

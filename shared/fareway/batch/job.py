@@ -6,7 +6,6 @@ decided/000000.jsonl           where each of them goes
 plan.json                      the request files and the estimate
 requests/NAME.jsonl            one provider and model each, within the provider's limits
 submissions/NAME/              claims of those who submit it, and the batch that it became
-rejected/NAME.json             why its provider takes it not at all; it waits for all others
 batches/NAME.json              how it ended
 results/NAME.jsonl             an outcome a line, in no order
 answered/NAME.json             answers of a real-time file that was interrupted; NAME/ has claims

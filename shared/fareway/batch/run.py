@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import IO, Any, Literal
@@ -138,6 +138,7 @@ class Runner:
         poll_s: the first wait between two looks at the providers, seconds; it grows to `longest_s`.
         enough: whether what is left of a look is left to the next one.
         silent: looks in a row at which a provider did not answer.
+        rejected: files that a provider does not take; they wait for all that is under way.
         asked_s: how long providers asked to be left alone at the last look, seconds.
     """
 
@@ -151,6 +152,7 @@ class Runner:
     jitter: Callable[[], float] = random.random
     enough: Callable[[], bool] = lambda: False
     silent: int = 0
+    rejected: set[str] = field(default_factory=set)
     asked_s: float = 0.0
 
     async def run(self) -> None:
@@ -238,14 +240,14 @@ class Runner:
         """
         if self.submitter.refused(name) and _kind(name) in going:
             return True
-        return (moved or bool(going)) and self.job.document(_rejected(name)) is not None
+        return (moved or bool(going)) and name in self.rejected
 
     async def _send(self, name: str) -> None:
         try:
             await self.submitter.submit(name)
         except ProviderError as failure:
             if not _passing(failure):
-                self.job.keep(_rejected(name), {"reason": failure.kind, "at": time.time()})
+                self.rejected.add(name)
             raise
 
     def _heed(self, silent: Sequence[ProviderError], moved: bool, going: bool) -> None:
@@ -270,10 +272,6 @@ class Runner:
         left = set(pending(self.job))
         done = sum(n for name, n in files.items() if name not in left)
         self.tell("asking", done, sum(files.values()))
-
-
-def _rejected(name: str) -> str:
-    return f"rejected/{name}.json"
 
 
 def _passing(failure: ProviderError) -> bool:
