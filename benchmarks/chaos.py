@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -170,7 +171,9 @@ def corrupt_shipped_policy(here: Rig, outcome: Outcome, _: int) -> None:
     """The package's own policy is damaged: nothing starts, and the fault is named."""
     file = here.folder / "policy.toml"
     text = (PACKAGE / "policy.toml").read_text(encoding="utf-8")
-    file.write_text(text.replace("cuts = [1.55,", "cuts = [9.55,"), encoding="utf-8")
+    damaged, places = re.subn(r"(?m)^cuts = \[[\d.]+,", "cuts = [9.55,", text)
+    assert places
+    file.write_text(damaged, encoding="utf-8")
     outcome.expect(not here.start(FAREWAY_POLICY=str(file)), "it does not start")
     outcome.expect(here.logged("cuts") > 0, "the fault is named")
 

@@ -27,6 +27,11 @@ def test_what_was_promised_is_held(name: str) -> None:
     assert outcome.answered > 0
 
 
+def test_a_damaged_policy_of_the_package_starts_nothing_and_is_named() -> None:
+    (scenario,) = (s for s in SCENARIOS if s.name == "corrupt policy of the package")
+    assert play(scenario, 0).broken == []
+
+
 @pytest.mark.parametrize("apart_s", [-86_400, -600, 600, 86_400])
 async def test_clocks_that_are_apart_share_tables_and_serve(apart_s: float, monkeypatch) -> None:
     """A breaker that opened at a fast clock rests a cooldown at most; what is kept is found."""
